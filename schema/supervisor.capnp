@@ -1,0 +1,71 @@
+@0x9b6f1f6d2a51c009;
+# What init offers to the processes that it starts.
+
+using Manifest = import "manifest.capnp";
+using Process = import "process.capnp";
+
+struct StartInfo {
+  # Mapped read-only into a new process, as a message of one segment.
+  process @0 :Text;                # its name in the manifest
+  arguments @1 :List(Manifest.Argument);
+  grants @2 :List(StartGrant);
+  ownProcess @3 :UInt32;           # handle of its OwnProcess
+  clock @4 :ClockParameters;
+  imageEnd @5 :UInt64;             # first free address behind its image
+}
+
+struct StartGrant {
+  name @0 :Text;
+  handle @1 :UInt32;               # 0: optional and not there
+}
+
+struct ClockParameters { multiplier @0 :UInt64; shift @1 :UInt8; base @2 :UInt64; }
+
+interface Supervisor {
+  # Granted to every process under the name "supervisor".
+
+  export @0 (name :Text, capability :AnyPointer);
+  # Offers a capability under one of the names that the process's manifest entry exports. Offering it
+  # again replaces it. Errors: `failed` for a name that the entry does not export.
+
+  acquire @1 (name :Text) -> (capability :AnyPointer);
+  # The current capability behind one of the process's own `export` grants. When the process that exports it is being
+  # restarted, the answer waits until it has exported again: this is how a client
+  # reconnects after `disconnected`. Errors: `failed` for a name that is no such grant; `disconnected` once init has given up on that process.
+}
+
+enum ProcessState {
+  waiting @0;   # for the exports that it needs
+  running @1;
+  restarting @2;
+  stopped @3;   # ended, and its policy says to leave it
+  failed @4;    # init gave up on it; `problem` says why
+}
+
+struct ProcessStatus {
+  name @0 :Text;
+  id @1 :UInt32;                   # the kernel's number of the running process, 0 for none
+  state @2 :ProcessState;
+  restarts @3 :UInt32;
+  problem @4 :Text;                # the last fault or failure in words, empty when there was none
+  grants @5 :List(GrantStatus);
+  exports @6 :List(Text);
+  lastExit @7 :Process.ExitReport;
+}
+
+struct GrantStatus {
+  name @0 :Text;
+  from @1 :Text;                   # "kernel", "init", or the exporting process
+  what @2 :Text;                   # the object in words: "PciFunction 00:02.0", "Nic", "ports 0x3f8-0x3ff"
+}
+
+interface SupervisorStatus {
+  processes @0 (start :UInt32) -> (processes :List(ProcessStatus), next :UInt32);
+  # All manifest entries, in order, in parts; `next` is 0 at the end. The first entry is init itself.
+  manifest @1 () -> (name :Text);
+}
+
+interface SupervisorControl {
+  kill @0 (name :Text);
+  # Kills the process of this name at once; its restart policy applies.
+}
