@@ -1,0 +1,160 @@
+//! Descriptor rings between a NIC driver and its client, and the buffers that the descriptors name.
+//!
+//! ```text
+//!              received  (filled receive buffers)
+//!          --------------------------------------->
+//!          <---------------------------------------
+//!  driver      free      (empty receive buffers)       client
+//!          <---------------------------------------
+//!              send      (filled send buffers)
+//!          --------------------------------------->
+//!              sent      (send buffers that may be used again)
+//! ```
+//!
+//! # Who holds a buffer
+//!
+//! At the start the driver holds every receive buffer and the client every send buffer. A descriptor
+//! in a ring hands its buffer over. Both sides keep a private map of what they hold, so a descriptor of a
+//! buffer that the peer does not hold is a fault; and since each ring has as many places as its
+//! kind has buffers, a ring can never be full for a side that keeps to this.
+//!
+//! # Layout of the `rings` object
+//!
+//! Four rings in the order received, free, send, sent. Each is a header of 128 bytes (64 that only the
+//! producer writes, 64 that only the consumer writes; a sleep flag may be lowered by both) and then one
+//! 8-byte little-endian descriptor for each buffer: bits 0 to 31 the byte offset of the frame in
+//! `buffers`, 32 to 47 its length in bytes, 48 to 63 flags, of which none is defined: all zero.
+//!
+//! # Layout of the `buffers` object
+//!
+//! The receive buffers, then the send buffers, all of one size. A frame starts with the Ethernet
+//! destination address, has no checksum at its end, and may lie anywhere inside its buffer. There
+//! is no room kept for a device's own header: drivers keep those in memory of their own, where no
+//! client can change them after they were checked.
+//!
+//! # In place
+//!
+//! [`Buffers::with_received`] and [`Buffers::with_send`] lend a slice of shared memory, so that frames need no copy.
+//! The driver and, without an IOMMU, the device can change the bytes while the slice is read. Bytes have no
+//! invalid values, so what can be read is wrong data and nothing worse, as with any frame from the
+//! network; but code that checks a field and reads it again later may see two values. A parser that would panic
+//! on that must be given a copy of the headers ([`Buffers::copy_received`]).
+
+mod buffers;
+mod client;
+mod descriptor;
+mod driver;
+#[cfg(test)]
+mod tests;
+
+pub use buffers::Buffers;
+pub use client::{ClientSide, ClientWants, ReceivedFrame, SendBuffer};
+pub use driver::{NicSide, NicWants, ReceiveBuffer, SendFrame};
+
+use crate::{LayoutError, header::Header};
+
+/// Bytes of a descriptor.
+const DESCRIPTOR_BYTES: usize = 8;
+
+/// The most buffers of one kind.
+const MAXIMUM_BUFFERS: u32 = 4096;
+
+/// The most bytes of a buffer: the largest multiple of 64 that a descriptor's length can name.
+const MAXIMUM_BUFFER_BYTES: u32 = 65_472;
+
+/// How many buffers of which size a session has, and from that where everything lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLayout {
+    receive_buffers: u32,
+    send_buffers: u32,
+    buffer_bytes: u32,
+}
+
+/// One of the four rings, in the order in which they lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ring {
+    Received,
+    Free,
+    Send,
+    Sent,
+}
+
+impl FrameLayout {
+    /// A layout of so many buffers of each kind (powers of two from 2 to 4096) of `buffer_bytes` bytes each (a
+    /// multiple of 64 up to 65472).
+    pub const fn new(
+        receive_buffers: u32,
+        send_buffers: u32,
+        buffer_bytes: u32,
+    ) -> Result<Self, LayoutError> {
+        if !is_ring_size(receive_buffers) {
+            return Err(LayoutError::Count(receive_buffers));
+        }
+        if !is_ring_size(send_buffers) {
+            return Err(LayoutError::Count(send_buffers));
+        }
+        if buffer_bytes == 0 || !buffer_bytes.is_multiple_of(64) || buffer_bytes > MAXIMUM_BUFFER_BYTES {
+            return Err(LayoutError::BufferBytes(buffer_bytes));
+        }
+        Ok(Self { receive_buffers, send_buffers, buffer_bytes })
+    }
+
+    /// Number of receive buffers.
+    pub const fn receive_buffers(&self) -> u32 {
+        self.receive_buffers
+    }
+
+    /// Number of send buffers.
+    pub const fn send_buffers(&self) -> u32 {
+        self.send_buffers
+    }
+
+    /// Bytes of each buffer.
+    pub const fn buffer_bytes(&self) -> u32 {
+        self.buffer_bytes
+    }
+
+    /// Bytes of the `rings` object.
+    pub const fn rings_bytes(&self) -> usize {
+        self.offset(Ring::Sent) + ring_bytes(self.send_buffers)
+    }
+
+    /// Bytes of the `buffers` object.
+    pub const fn buffers_bytes(&self) -> usize {
+        // At most 8192 buffers of 65472 bytes: below 2^32.
+        (self.receive_buffers + self.send_buffers) as usize * self.buffer_bytes as usize
+    }
+
+    /// Byte offset of one ring.
+    const fn offset(&self, ring: Ring) -> usize {
+        let (receive, send) = (ring_bytes(self.receive_buffers), ring_bytes(self.send_buffers));
+        match ring {
+            Ring::Received => 0,
+            Ring::Free => receive,
+            Ring::Send => 2 * receive,
+            Ring::Sent => 2 * receive + send,
+        }
+    }
+
+    /// Places in one ring.
+    const fn capacity(&self, ring: Ring) -> u32 {
+        match ring {
+            Ring::Received | Ring::Free => self.receive_buffers,
+            Ring::Send | Ring::Sent => self.send_buffers,
+        }
+    }
+
+    /// Byte offset of a buffer, by its index over both kinds.
+    const fn buffer_offset(&self, index: u32) -> u32 {
+        index * self.buffer_bytes
+    }
+}
+
+const fn is_ring_size(count: u32) -> bool {
+    count.is_power_of_two() && count >= 2 && count <= MAXIMUM_BUFFERS
+}
+
+/// Bytes of one ring, a multiple of 64 so that the next header is aligned.
+const fn ring_bytes(count: u32) -> usize {
+    size_of::<Header>() + (count as usize * DESCRIPTOR_BYTES).next_multiple_of(64)
+}
