@@ -1,0 +1,6 @@
+@0x9b6f1f6d2a51d00b;
+# error: process "a", argument 1 (unnamed): its name is empty
+
+using import "../../../../schema/manifest.capnp".Manifest;
+
+const manifest :Manifest = (name = "m", entries = [(name = "a", arguments = [(value = "x")])]);

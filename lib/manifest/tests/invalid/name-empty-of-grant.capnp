@@ -1,0 +1,6 @@
+@0x9b6f1f6d2a51d009;
+# error: process "a", grant 1 (unnamed): its name is empty
+
+using import "../../../../schema/manifest.capnp".Manifest;
+
+const manifest :Manifest = (name = "m", entries = [(name = "a", grants = [(kernel = clock)])]);

@@ -1,0 +1,9 @@
+@0x9b6f1f6d2a51d008;
+# error: process 2 (unnamed): its name is empty
+
+using import "../../../../schema/manifest.capnp".Manifest;
+
+const manifest :Manifest = (name = "m", entries = [
+  (name = "a"),
+  (binary = "b"),
+]);
