@@ -54,9 +54,27 @@ impl Line {
     }
 
     /// Takes the flag: true exactly once for each time it was raised. [`recheck_fence`] must precede.
-    pub(crate) fn take_sleeping(&self) -> bool {
+    fn take_sleeping(&self) -> bool {
         // The plain load keeps the cache line shared in the common case of a peer that is awake.
         self.sleeping.load(Ordering::Relaxed) == 1 && self.sleeping.swap(0, Ordering::Relaxed) == 1
+    }
+}
+
+/// Whether something was handed over since the peer's sleep flag was last looked at. Without this, a peer that
+/// sleeps for one ring would be woken by work on another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Nothing.
+    None,
+    /// The peer is to be told.
+    Untold,
+}
+
+impl News {
+    /// Takes the peer's sleep flag if there is something to tell. [`recheck_fence`] must precede. A peer that was awake
+    /// is not told later: its own re-check finds what was handed over.
+    pub(crate) fn tell(&mut self, peer: &Line) -> bool {
+        core::mem::replace(self, Self::None) == Self::Untold && peer.take_sleeping()
     }
 }
 

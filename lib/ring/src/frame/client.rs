@@ -132,10 +132,10 @@ impl<M: SharedMemory> ClientSide<M> {
 
     /// Whether the driver's doorbell is to be rung for what was handed over; ask once after each batch.
     #[must_use]
-    pub fn must_ring(&self) -> bool {
+    pub fn must_ring(&mut self) -> bool {
         recheck_fence();
-        let send = self.send.peer().take_sleeping();
-        let free = self.free.peer().take_sleeping();
+        let send = self.send.must_ring();
+        let free = self.free.must_ring();
         send || free
     }
 

@@ -3,7 +3,7 @@
 use super::{FrameLayout, Ring, ring_bytes};
 use crate::{
     LayoutError, PeerFault,
-    header::{Consuming, Header, Line, Producing},
+    header::{Consuming, Header, Line, News, Producing},
     memory::{Region, SharedMemory},
 };
 use alloc::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct Descriptor {
 }
 
 impl Descriptor {
-    const fn to_word(self) -> u64 {
+    pub(super) const fn to_word(self) -> u64 {
         self.offset as u64 | (self.length as u64) << 32 | (self.flags as u64) << 48
     }
 
@@ -45,6 +45,7 @@ pub(super) struct Producer<M> {
     region: Region<M>,
     state: Producing,
     mask: u32,
+    news: News,
 }
 
 /// The consuming role on one ring.
@@ -75,6 +76,7 @@ impl<M: SharedMemory> Producer<M> {
             region: region(memory, layout, ring)?,
             state: Producing::new(capacity),
             mask: capacity - 1,
+            news: News::None,
         })
     }
 
@@ -88,12 +90,13 @@ impl<M: SharedMemory> Producer<M> {
             word.store(descriptor.to_word(), Ordering::Relaxed);
         }
         self.state.advance(&self.region, 1);
+        self.news = News::Untold;
         Ok(())
     }
 
-    /// What the consumer writes.
-    pub(super) fn peer(&self) -> &Line {
-        &self.region.header::<Header>().consumer
+    /// Whether the consumer sleeps and is to be woken for what was put in.
+    pub(super) fn must_ring(&mut self) -> bool {
+        self.news.tell(&self.region.header::<Header>().consumer)
     }
 }
 

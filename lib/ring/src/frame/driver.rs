@@ -123,10 +123,10 @@ impl<M: SharedMemory> NicSide<M> {
 
     /// Whether the client's doorbell is to be rung for what was handed over; ask once after each batch.
     #[must_use]
-    pub fn must_ring(&self) -> bool {
+    pub fn must_ring(&mut self) -> bool {
         recheck_fence();
-        let received = self.received.peer().take_sleeping();
-        let sent = self.sent.peer().take_sleeping();
+        let received = self.received.must_ring();
+        let sent = self.sent.must_ring();
         received || sent
     }
 

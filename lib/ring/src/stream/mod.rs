@@ -166,10 +166,10 @@ impl<M: SharedMemory> End<M> {
     /// Whether the peer's doorbell is to be rung for what was read, written, finished, reset or stopped; ask once after
     /// each batch.
     #[must_use]
-    pub fn must_ring(&self) -> bool {
+    pub fn must_ring(&mut self) -> bool {
         recheck_fence();
-        let bytes = self.writer.take_peer_sleeping();
-        let space = self.reader.take_peer_sleeping();
+        let bytes = self.writer.must_ring();
+        let space = self.reader.must_ring();
         bytes || space
     }
 

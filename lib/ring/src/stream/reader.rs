@@ -3,7 +3,7 @@
 use super::{READER_STOPPED, RingMemory, StreamError, WRITER_FINISHED, WRITER_OPEN, WRITER_RESET};
 use crate::{
     PeerFault,
-    header::{Consuming, Header, Line},
+    header::{Consuming, Header, Line, News},
     memory::{Region, SharedMemory},
 };
 use core::sync::atomic::Ordering;
@@ -17,6 +17,7 @@ pub struct Reader<M> {
     /// The writer's state as last seen.
     writer: u32,
     stopped: bool,
+    news: News,
     fault: Option<PeerFault>,
 }
 
@@ -39,6 +40,7 @@ impl<M: SharedMemory> Reader<M> {
             state: Consuming::new(capacity),
             writer: WRITER_OPEN,
             stopped: false,
+            news: News::None,
             fault: None,
         }
     }
@@ -96,6 +98,7 @@ impl<M: SharedMemory> Reader<M> {
     /// Tells the writer that nobody reads any more.
     pub fn stop(&mut self) {
         self.stopped = true;
+        self.news = News::Untold;
         // Release orders nothing that the writer needs; it keeps the state after the last position.
         self.own().state.store(READER_STOPPED, Ordering::Release);
     }
@@ -113,9 +116,9 @@ impl<M: SharedMemory> Reader<M> {
         self.own().disarm();
     }
 
-    /// Takes the flag of a writer that sleeps for space.
-    pub(super) fn take_peer_sleeping(&self) -> bool {
-        self.header.header::<Header>().producer.take_sleeping()
+    /// Whether the writer sleeps and is to be woken for space, or because nobody reads any more.
+    pub(super) fn must_ring(&mut self) -> bool {
+        self.news.tell(&self.header.header::<Header>().producer)
     }
 
     /// Looks at the writer's state, then at its position, so that "finished" is seen only with all bytes before it.
@@ -152,6 +155,7 @@ impl<M: SharedMemory> Reader<M> {
         if count != 0 {
             // At most the capacity, which is a u32.
             self.state.advance(&self.header, count as u32);
+            self.news = News::Untold;
         }
     }
 

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     PeerFault,
-    header::{Header, Line, Producing},
+    header::{Header, Line, News, Producing},
     memory::{Region, SharedMemory},
 };
 use core::sync::atomic::Ordering;
@@ -20,6 +20,7 @@ pub struct Writer<M> {
     own: u32,
     /// The reader's state as last seen.
     reader: u32,
+    news: News,
     fault: Option<PeerFault>,
 }
 
@@ -33,6 +34,7 @@ impl<M: SharedMemory> Writer<M> {
             state: Producing::new(capacity),
             own: WRITER_OPEN,
             reader: READER_OPEN,
+            news: News::None,
             fault: None,
         }
     }
@@ -114,9 +116,9 @@ impl<M: SharedMemory> Writer<M> {
         self.own_line().disarm();
     }
 
-    /// Takes the flag of a reader that sleeps for bytes.
-    pub(super) fn take_peer_sleeping(&self) -> bool {
-        self.header.header::<Header>().consumer.take_sleeping()
+    /// Whether the reader sleeps and is to be woken for bytes, or for the end of them.
+    pub(super) fn must_ring(&mut self) -> bool {
+        self.news.tell(&self.header.header::<Header>().consumer)
     }
 
     fn look(&mut self) -> Result<usize, StreamError> {
@@ -142,6 +144,7 @@ impl<M: SharedMemory> Writer<M> {
     fn leave(&mut self, state: u32) {
         if state > self.own {
             self.own = state;
+            self.news = News::Untold;
             // Release, partner of the Acquire in `Reader::look`: the last position before the state.
             self.own_line().state.store(state, Ordering::Release);
         }
@@ -162,6 +165,7 @@ impl<M: SharedMemory> Writer<M> {
         if count != 0 {
             // At most the capacity, which is a u32.
             self.state.advance(&self.header, count as u32);
+            self.news = News::Untold;
         }
     }
 
