@@ -8,6 +8,8 @@
 mod layers;
 mod place;
 mod svg;
+#[cfg(test)]
+mod tests;
 
 use crate::model::{DeviceMatch, DmaMode, Entry, Manifest, Presence, Source};
 use alloc::{format, string::String, string::ToString, vec, vec::Vec};

@@ -29,7 +29,7 @@ const FOOTER: i32 = 56;
 /// Least width, so that title and legend fit.
 const PICTURE_WIDTH: i32 = 640;
 /// Rounds in which slots move towards their neighbours.
-const ROUNDS: usize = 24;
+const ROUNDS: usize = 120;
 /// Where on its curve a label may stand, in 1/16, best first.
 const LABEL_PLACES: [i32; 7] = [8, 10, 6, 12, 4, 13, 3];
 
@@ -93,7 +93,7 @@ fn size(node: &Node) -> (i32, i32) {
     let lines = node.details.iter().map(|line| length(line)).chain(node.warning.map(length));
     let width = lines.map(|line| line * DETAIL_CHARACTER).fold(title, i32::max) + 2 * PADDING;
     let details = node.details.len() as i32 + i32::from(node.warning.is_some());
-    (width.max(BOX_WIDTH), TITLE_HEIGHT + details * DETAIL_HEIGHT + 2 * PADDING - 4)
+    (width.max(BOX_WIDTH), TITLE_HEIGHT + details * DETAIL_HEIGHT + PADDING)
 }
 
 fn length(text: &str) -> i32 {
