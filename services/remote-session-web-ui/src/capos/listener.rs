@@ -1,0 +1,112 @@
+//! Accepts connections, and finds the network stack again when it has died.
+
+use alloc::rc::Rc;
+use core::time::Duration;
+
+use capnp::{Error, ErrorKind};
+use log::{info, warn};
+use rt::Environment;
+use schema::{
+    ipc_capnp::signaller,
+    network_capnp::{network_manager, tcp_listener},
+};
+use web_ui::system::decode::ipv4;
+
+use super::events::Events;
+use super::stream::Stream;
+
+/// Connections that may wait for `accept`: as many as the schema allows, since a burst of clients is normal.
+const BACKLOG: u16 = 64;
+
+/// Between two tries of what failed, so that a lasting failure is no busy loop.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Failed accepts in a row after which the port is listened on anew.
+const PATIENCE: u32 = 10;
+
+/// The task that accepts.
+pub struct Listener {
+    /// Where a new network stack is had from.
+    pub environment: Environment,
+    /// The port to listen on.
+    pub port: u16,
+    /// What all streams ring when they have something for us.
+    pub doorbell: signaller::Client,
+    /// Where connections go.
+    pub events: Rc<Events>,
+}
+
+impl Listener {
+    /// Accepts for ever.
+    pub async fn run(self) {
+        loop {
+            if let Some(network) = self.events.network() {
+                let Err(error) = self.listen(&network).await;
+                warn!("no more connections: {error}");
+                if error.kind != ErrorKind::Disconnected {
+                    rt::sleep(PAUSE).await;
+                    continue;
+                }
+            }
+            self.events.lose_network();
+            match self.environment.reacquire("network").await {
+                Ok(network) => self.events.find_network(network),
+                Err(error) => {
+                    warn!("no network: {error}");
+                    rt::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Listens and accepts until that fails.
+    async fn listen(&self, network: &network_manager::Client) -> Result<core::convert::Infallible, Error> {
+        let mut request = network.listen_tcp_request();
+        request.get().set_port(self.port);
+        request.get().set_backlog(BACKLOG);
+        let listener = request.send().promise.await?.get()?.get_listener()?;
+        rt::spawn(announce(network.clone(), self.port));
+        let mut failures = 0;
+        loop {
+            match self.accept(&listener).await {
+                Ok(stream) => {
+                    failures = 0;
+                    self.events.put_connection(stream);
+                    // The new connection is served before the next is accepted.
+                    rt::yield_now().await;
+                }
+                Err(error) if error.kind == ErrorKind::Disconnected || failures == PATIENCE => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    warn!("a connection was not accepted: {error}");
+                    failures += 1;
+                    rt::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(&self, listener: &tcp_listener::Client) -> Result<Stream, Error> {
+        let mut request = listener.accept_request();
+        request.get().set_doorbell(self.doorbell.clone());
+        let response = request.send().promise.await?;
+        let accepted = response.get()?;
+        Stream::open(accepted.get_socket()?, &accepted.get_stream()?, accepted.get_doorbell()?).await
+    }
+}
+
+/// Says where the page is, as soon as there is an address.
+async fn announce(network: network_manager::Client, port: u16) {
+    loop {
+        let address = async {
+            let response = network.status_request().send().promise.await?;
+            Ok::<_, Error>(response.get()?.get_interface()?.get_address())
+        };
+        match address.await {
+            Ok(0) => rt::sleep(PAUSE).await,
+            Ok(address) => return info!("http://{}:{port}/", ipv4(address)),
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Looks at the system through the capabilities that were granted.
+
+use alloc::{format, string::String, vec::Vec};
+use core::time::Duration;
+
+use capnp::Error;
+use capnp::capability::{FromTypelessPipeline, Request, Response};
+use capnp::traits::{Owned, Pipelined};
+use rt::Environment;
+use schema::{
+    device_capnp::pci_inventory,
+    network_capnp::network_manager,
+    supervisor_capnp::supervisor_status,
+    system_capnp::{kernel_log, system_info},
+};
+use web_ui::site::Site;
+use web_ui::system::{
+    Gathered, MAXIMUM_DEVICES, MAXIMUM_HANDLES, MAXIMUM_PROCESSES, MAXIMUM_PROCESSORS, decode,
+};
+
+/// How long one answer may take. A service that hangs costs its own part of the picture, and no more.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Parts of the kernel's log that one look reads: all that the kernel keeps, and some that is new.
+const LOG_PARTS: usize = 32;
+
+/// The capabilities to look through.
+pub struct Observer {
+    system: Option<system_info::Client>,
+    log: Option<kernel_log::Client>,
+    status: Option<supervisor_status::Client>,
+    pci: Option<pci_inventory::Client>,
+}
+
+/// What one look saw.
+pub struct Look {
+    gathered: Gathered,
+    log: Vec<LogPart>,
+}
+
+struct LogPart {
+    text: Vec<u8>,
+    next: u64,
+    lost: u64,
+}
+
+impl Look {
+    /// Shows it on the site.
+    pub fn apply(self, site: &mut Site, now: Duration) {
+        for part in &self.log {
+            site.log().push(&part.text, part.next, part.lost);
+        }
+        site.update(&self.gathered.assemble(), now);
+    }
+}
+
+impl Observer {
+    /// An observer with what `environment` grants.
+    pub fn new(environment: &Environment) -> Self {
+        Self {
+            system: environment.optional_grant("system-info"),
+            log: environment.optional_grant("kernel-log"),
+            status: environment.optional_grant("status"),
+            pci: environment.optional_grant("pci"),
+        }
+    }
+
+    /// Looks at everything once; the log from `cursor` on.
+    pub async fn look(&self, network: Option<network_manager::Client>, cursor: u64) -> Look {
+        let mut gathered = Gathered::default();
+        let mut log = Vec::new();
+        let seen = self.see_status(&mut gathered).await;
+        note(&mut gathered, "status", seen);
+        let seen = self.see_system(&mut gathered).await;
+        note(&mut gathered, "system-info", seen);
+        let seen = self.see_devices(&mut gathered).await;
+        note(&mut gathered, "pci", seen);
+        let seen = see_network(network, &mut gathered).await;
+        note(&mut gathered, "network", seen);
+        let seen = self.see_log(&mut log, cursor).await;
+        note(&mut gathered, "kernel-log", seen);
+        // Last, so that what this look itself cost is in it.
+        let seen = self.see_summary(&mut gathered).await;
+        note(&mut gathered, "system-info", seen);
+        Look { gathered, log }
+    }
+
+    async fn see_status(&self, gathered: &mut Gathered) -> Result<(), Error> {
+        let status = granted(self.status.as_ref())?;
+        let mut start = 0;
+        loop {
+            let mut request = status.processes_request();
+            request.get().set_start(start);
+            let response = answer(request).await?;
+            let part = response.get()?;
+            for process in part.get_processes()? {
+                gathered.supervised.push(decode::supervised_process(process)?);
+            }
+            match further(start, part.get_next(), gathered.supervised.len(), MAXIMUM_PROCESSES) {
+                Next::Part(next) => start = next,
+                Next::End => return Ok(()),
+                Next::TooMany => return Ok(gathered.truncated.push("processes")),
+            }
+        }
+    }
+
+    async fn see_system(&self, gathered: &mut Gathered) -> Result<(), Error> {
+        let system = granted(self.system.as_ref())?;
+        let mut start = 0;
+        loop {
+            let mut request = system.processes_request();
+            request.get().set_start(start);
+            let response = answer(request).await?;
+            let part = response.get()?;
+            for process in part.get_processes()? {
+                gathered.kernel.push(decode::kernel_process(process)?);
+            }
+            match further(start, part.get_next(), gathered.kernel.len(), MAXIMUM_PROCESSES) {
+                Next::Part(next) => start = next,
+                Next::End => break,
+                Next::TooMany => {
+                    gathered.truncated.push("processes");
+                    break;
+                }
+            }
+        }
+        let processes: Vec<u32> = gathered.kernel.iter().map(|process| process.id).collect();
+        for process in processes {
+            // It may have ended since it was listed; then it holds nothing.
+            let _ = see_handles(system, process, gathered).await;
+        }
+        see_processors(system, gathered).await
+    }
+
+    async fn see_devices(&self, gathered: &mut Gathered) -> Result<(), Error> {
+        let pci = granted(self.pci.as_ref())?;
+        let mut start = 0;
+        loop {
+            let mut request = pci.list_request();
+            request.get().set_start(start);
+            let response = answer(request).await?;
+            let part = response.get()?;
+            for function in part.get_functions()? {
+                gathered.devices.push(decode::pci_function(function)?);
+            }
+            match further(start, part.get_next(), gathered.devices.len(), MAXIMUM_DEVICES) {
+                Next::Part(next) => start = next,
+                Next::End => return Ok(()),
+                Next::TooMany => return Ok(gathered.truncated.push("devices")),
+            }
+        }
+    }
+
+    async fn see_log(&self, parts: &mut Vec<LogPart>, mut cursor: u64) -> Result<(), Error> {
+        let log = granted(self.log.as_ref())?;
+        for _ in 0..LOG_PARTS {
+            let mut request = log.read_request();
+            request.get().set_cursor(cursor);
+            let response = answer(request).await?;
+            let part = response.get()?;
+            let text = part.get_text()?.as_bytes();
+            if text.is_empty() || part.get_next() <= cursor {
+                break;
+            }
+            cursor = part.get_next();
+            parts.push(LogPart { text: text.to_vec(), next: cursor, lost: part.get_lost() });
+        }
+        Ok(())
+    }
+
+    async fn see_summary(&self, gathered: &mut Gathered) -> Result<(), Error> {
+        // Its absence has been noted.
+        let Some(system) = &self.system else { return Ok(()) };
+        let response = answer(system.summary_request()).await?;
+        let mut summary = decode::summary(response.get()?)?;
+        if let Some(status) = &self.status
+            && let Ok(response) = answer(status.manifest_request()).await
+        {
+            summary.manifest = decode::text(response.get()?.get_name()?);
+        }
+        gathered.summary = Some(summary);
+        Ok(())
+    }
+}
+
+async fn see_handles(
+    system: &system_info::Client,
+    process: u32,
+    gathered: &mut Gathered,
+) -> Result<(), Error> {
+    let (mut start, mut count) = (0, 0);
+    loop {
+        let mut request = system.handles_request();
+        request.get().set_process(process);
+        request.get().set_start(start);
+        let response = answer(request).await?;
+        let part = response.get()?;
+        for handle in part.get_handles()? {
+            gathered.holdings.add(process, &decode::handle(handle));
+            count += 1;
+        }
+        match further(start, part.get_next(), count, MAXIMUM_HANDLES) {
+            Next::Part(next) => start = next,
+            Next::End => return Ok(()),
+            Next::TooMany => return Ok(gathered.truncated.push("holdings")),
+        }
+    }
+}
+
+async fn see_processors(system: &system_info::Client, gathered: &mut Gathered) -> Result<(), Error> {
+    let mut start = 0;
+    loop {
+        let mut request = system.processors_request();
+        request.get().set_start(start);
+        let response = answer(request).await?;
+        let part = response.get()?;
+        gathered.processors.extend(part.get_processors()?.iter().map(decode::processor));
+        match further(start, part.get_next(), gathered.processors.len(), MAXIMUM_PROCESSORS) {
+            Next::Part(next) => start = next,
+            Next::End => return Ok(()),
+            Next::TooMany => return Ok(gathered.truncated.push("processors")),
+        }
+    }
+}
+
+async fn see_network(network: Option<network_manager::Client>, gathered: &mut Gathered) -> Result<(), Error> {
+    let network =
+        network.ok_or_else(|| Error::disconnected("the network stack is being restarted".into()))?;
+    let response = answer(network.status_request()).await?;
+    gathered.network = Some(decode::network(response.get()?.get_interface()?)?);
+    Ok(())
+}
+
+/// How a list in parts goes on.
+enum Next {
+    Part(u32),
+    End,
+    TooMany,
+}
+
+/// What follows after the part from `start` on. A server that does not get on is taken to be at its end.
+fn further(start: u32, next: u32, count: usize, maximum: usize) -> Next {
+    match next {
+        next if next <= start => Next::End,
+        _ if count >= maximum => Next::TooMany,
+        next => Next::Part(next),
+    }
+}
+
+async fn answer<P, R>(request: Request<P, R>) -> Result<Response<R>, Error>
+where
+    P: Owned,
+    R: Owned + Pipelined + Unpin + 'static,
+    <R as Pipelined>::Pipeline: FromTypelessPipeline,
+{
+    match rt::timeout(PATIENCE, request.send().promise).await {
+        Ok(result) => result,
+        Err(rt::Elapsed) => Err(Error::failed("no answer within a second".into())),
+    }
+}
+
+fn granted<C>(grant: Option<&C>) -> Result<&C, Error> {
+    grant.ok_or_else(|| Error::failed("not granted to this process".into()))
+}
+
+fn note(gathered: &mut Gathered, what: &'static str, seen: Result<(), Error>) {
+    if let Err(error) = seen {
+        let why: String = format!("{error}");
+        gathered.note_absent(what, decode::cut(why.as_bytes(), web_ui::system::MAXIMUM_TEXT));
+    }
+}

@@ -1,0 +1,79 @@
+//! A TCP connection of the network stack as a byte stream.
+
+use alloc::sync::Arc;
+
+use capnp::Error;
+use ring::Sleep;
+use ring::stream::{End, ReaderState, StreamWants, open};
+use rt::memory::{Mapping, Protection};
+use schema::{ipc_capnp::signaller, memory_capnp::memory_object, network_capnp::tcp_socket};
+use web_ui::server::{ByteStream, Interest, Received, Written};
+
+/// Most pages of a stream that are mapped: far more than the rings that the stack makes, and a bound on what a
+/// broken one can make this process spend on page tables.
+const MAXIMUM_PAGES: u32 = 256;
+
+/// Both rings of one connection. Dropping it before [`finish`](ByteStream::finish) resets the connection.
+pub struct Stream {
+    end: End<Mapping>,
+    doorbell: signaller::Client,
+    _socket: tcp_socket::Client,
+}
+
+impl Stream {
+    /// Maps the stream of an accepted connection.
+    pub async fn open(
+        socket: tcp_socket::Client,
+        memory: &memory_object::Client,
+        doorbell: signaller::Client,
+    ) -> Result<Self, Error> {
+        let pages = memory.size_request().send().promise.await?.get()?.get_pages();
+        if pages > MAXIMUM_PAGES {
+            return Err(Error::failed(alloc::format!("a stream of {pages} pages")));
+        }
+        let mapping = Mapping::new(memory, 0, pages, Protection::ReadWrite).await?;
+        // One thread uses it; the rings count references atomically because other programs have more.
+        #[expect(clippy::arc_with_non_send_sync)]
+        let end = open(&Arc::new(mapping)).map_err(|error| Error::failed(alloc::format!("{error}")))?;
+        Ok(Self { end, doorbell, _socket: socket })
+    }
+
+    fn tell_peer(&mut self) {
+        if self.end.must_ring() {
+            rt::ring_doorbell(&self.doorbell);
+        }
+    }
+}
+
+impl ByteStream for Stream {
+    fn read(&mut self, into: &mut [u8]) -> Received {
+        match self.end.reader.read(into) {
+            Ok(0) => match self.end.reader.state() {
+                Ok(ReaderState::Open) => Received::Pending,
+                Ok(ReaderState::AtEnd) => Received::End,
+                Err(_) => Received::Broken,
+            },
+            Ok(count) => Received::Bytes(count),
+            Err(_) => Received::Broken,
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Written {
+        self.end.writer.write(bytes).map_or(Written::Broken, Written::Bytes)
+    }
+
+    fn finish(&mut self) {
+        self.end.writer.finish();
+        self.tell_peer();
+    }
+
+    fn arm(&mut self, interest: Interest) -> bool {
+        // The one place where a turn ends that has moved bytes.
+        self.tell_peer();
+        let wants = match interest {
+            Interest::Readable => StreamWants::Bytes,
+            Interest::Writable => StreamWants::Space,
+        };
+        self.end.arm(wants) == Sleep::Allowed
+    }
+}
