@@ -83,6 +83,9 @@ interface PciFunction {
   reset @8 () -> (method :Text);
   # Resets the function now: function-level reset, or a power-state reset. Its configuration (BARs, command register
   # less bus master) is restored. Errors: `unimplemented` when it offers neither.
+
+  withoutDma @9 () -> (function :PciFunction);
+  # The same claim as an object whose `setBusMaster(true)` and `dmaPool` answer `failed`.
 }
 
 interface DeviceMmio {

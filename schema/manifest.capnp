@@ -48,7 +48,8 @@ struct Grant {
 struct Export { process @0 :Text; name @1 :Text; }
 
 struct DeviceMatch {
-  # Matches the first unclaimed function, in address order, that fits every field that is set.
+  # Matches one of the functions that fit every field that is set, in address order and whether claimed
+  # or not, so that a process that is started again gets the same one.
   vendor @0 :UInt16 = 0xffff;      # 0xffff: any
   devices @1 :List(UInt16);        # empty: any
   class @2 :UInt32 = 0xffffffff;   # class << 16 | subclass << 8 | interface; 0xffffffff: any

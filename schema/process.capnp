@@ -37,6 +37,7 @@ struct ExitReport {
   instructionAddress @3 :UInt64;
   faultAddress @4 :UInt64;
   stackPointer @5 :UInt64;
+  errorCode @6 :UInt64;  # what the processor pushed with the exception, 0 when it pushes none
 }
 
 interface ProcessManager {

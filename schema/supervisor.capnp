@@ -51,6 +51,7 @@ struct ProcessStatus {
   grants @5 :List(GrantStatus);
   exports @6 :List(Text);
   lastExit @7 :Process.ExitReport;
+  moreGrants @8 :UInt16;           # grants that had no room in the message
 }
 
 struct GrantStatus {
