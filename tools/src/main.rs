@@ -1,2 +1,23 @@
-//! Placeholder.
-fn main() {}
+//! `capos-tools`: everything that is done with capOS on the host. The `Makefile` at the top calls it.
+#![forbid(unsafe_code)]
+
+mod command_line;
+mod executable;
+mod graph;
+mod manifest_check;
+mod package;
+mod paths;
+mod qemu;
+mod run;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match command_line::run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("capos-tools: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The tool's own command line.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Result, anyhow};
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    executable, graph, manifest_check, package,
+    paths::Paths,
+    qemu::{Boot, Firmware, Forward, Machine, Nic},
+    run,
+};
+
+/// Builds, runs and tests capOS.
+#[derive(Parser)]
+#[command(name = "capos-tools", disable_version_flag = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Checks a manifest and packs it with the programs that it names.
+    Package {
+        /// The manifest.
+        #[arg(long)]
+        manifest: PathBuf,
+        /// The package; by default in the build folder.
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
+    /// Runs a machine with its serial console in the terminal.
+    Run(RunOptions),
+    /// Checks boot manifests.
+    Check {
+        /// `[--memory MIB] MANIFEST...`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Draws who holds what in a boot manifest.
+    Graph {
+        /// `MANIFEST PICTURE.svg`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// Which machine to run.
+#[derive(Args)]
+struct RunOptions {
+    /// The manifest to pack and boot.
+    #[arg(long, default_value = "manifests/default.capnp")]
+    manifest: PathBuf,
+    /// A disk image to boot in place of loader, kernel and package.
+    #[arg(long)]
+    disk: Option<PathBuf>,
+    /// What starts the disk.
+    #[arg(long, value_enum, default_value = "uefi")]
+    firmware: Firmware,
+    /// QEMU's machine type.
+    #[arg(long, default_value = "q35")]
+    machine: String,
+    /// QEMU's processor model.
+    #[arg(long, default_value = "max")]
+    cpu: String,
+    /// Number of processors.
+    #[arg(long, default_value_t = 2)]
+    smp: u32,
+    /// Memory in MiB.
+    #[arg(long, default_value_t = 256)]
+    memory: u32,
+    /// Network card.
+    #[arg(long, value_enum, default_value = "modern")]
+    nic: Nic,
+    /// Port of this machine that leads to the guest's port 8080.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// The system's command line.
+    #[arg(long, default_value = "")]
+    append: String,
+    /// Seconds after which the machine is stopped.
+    #[arg(long)]
+    time_limit: Option<u64>,
+    /// More arguments for QEMU, behind `--`.
+    #[arg(last = true)]
+    more: Vec<String>,
+}
+
+/// Does what the command line says.
+pub fn run() -> Result<ExitCode> {
+    let verb = CommandLine::parse().verb;
+    let paths = Paths::find()?;
+    match verb {
+        Verb::Package { manifest, output } => {
+            let output = output.unwrap_or_else(|| paths.package(&manifest));
+            let programs = package::build(&paths, &manifest, &output)?;
+            println!("{}: {}", output.display(), programs.join(", "));
+        }
+        Verb::Run(options) => return run_machine(&paths, options),
+        Verb::Check { arguments } => {
+            manifest_check::run(&paths.root, &arguments).map_err(|error| anyhow!(error))?
+        }
+        Verb::Graph { arguments } => graph::run(&paths.root, &arguments).map_err(|error| anyhow!(error))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_machine(paths: &Paths, options: RunOptions) -> Result<ExitCode> {
+    let boot = match options.disk {
+        Some(image) => Boot::Disk { image, firmware: options.firmware },
+        None => {
+            let package = paths.package(&options.manifest);
+            package::build(paths, &options.manifest, &package)?;
+            Boot::Direct { loader: paths.loader(), kernel: stripped_kernel(paths)?, package }
+        }
+    };
+    let machine = Machine {
+        board: options.machine,
+        processor: options.cpu,
+        processors: options.smp,
+        memory: options.memory,
+        nic: Some(options.nic),
+        forwards: vec![Forward { host: options.port, guest: 8080 }],
+        boot,
+        command_line: options.append,
+        more: options.more.into_iter().map(Into::into).collect(),
+    };
+    run::run(machine, options.time_limit.map(Duration::from_secs))
+}
+
+/// The kernel without debug information, in the image folder.
+fn stripped_kernel(paths: &Paths) -> Result<PathBuf> {
+    let output = paths.image_folder().join("kernel");
+    package::write(&output, &executable::read_stripped(&paths.kernel())?)?;
+    Ok(output)
+}
