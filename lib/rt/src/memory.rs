@@ -1,17 +1,23 @@
 //! Memory objects and mappings of this process.
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
-use capnp::Error;
+use abi::PAGE_SIZE;
+use capnp::{Error, capability::FromClientHook, private::capability::ClientHook};
 pub use schema::memory_capnp::Protection;
 use schema::{device_capnp::device_mmio, memory_capnp::memory_object};
 
-/// Makes a memory object of zeroed pages, charged to this process.
-pub async fn allocate(_pages: u32) -> Result<memory_object::Client, Error> {
-    unimplemented!()
+use crate::{address_ranges::Range, capability, client::Remote, kernel, runtime::runtime};
+
+/// Makes a memory object of zeroed pages, charged to this process. Errors: `overloaded` when the
+/// process's quota or the machine's memory is used up.
+#[expect(clippy::unused_async, reason = "who gives memory may one day be another process")]
+pub async fn allocate(pages: u32) -> Result<memory_object::Client, Error> {
+    Ok(memory_object::Client::new(Remote::client(kernel::memory(pages)?)))
 }
 
 /// Memory mapped into this process; unmapped on drop.
 pub struct Mapping {
+    range: Range,
     pointer: NonNull<u8>,
     length: usize,
 }
@@ -19,17 +25,46 @@ pub struct Mapping {
 impl Mapping {
     /// Maps `pages` pages of `memory` from page `offset` on, at an address of the runtime's choice.
     pub async fn new(
-        _memory: &memory_object::Client,
-        _offset: u32,
-        _pages: u32,
-        _protection: Protection,
+        memory: &memory_object::Client,
+        offset: u32,
+        pages: u32,
+        protection: Protection,
     ) -> Result<Self, Error> {
-        unimplemented!()
+        let memory = settled(memory.as_client_hook()).await?;
+        Self::map(memory, offset, pages, protection)
     }
 
-    /// Maps a whole range of device registers; [`Self::as_ptr`] is its first register.
-    pub async fn device(_mmio: &device_mmio::Client) -> Result<Self, Error> {
-        unimplemented!()
+    /// Maps a whole range of device registers; [`Self::as_ptr`] is its first register and
+    /// [`Self::len`] the length of the registers.
+    pub async fn device(mmio: &device_mmio::Client) -> Result<Self, Error> {
+        let response = mmio.info_request().send().promise.await?;
+        let info = response.get()?;
+        let (pages, offset) = (info.get_pages(), info.get_offset() as usize);
+        let mapped = pages as usize * PAGE_SIZE;
+        let length = usize::try_from(info.get_length()).unwrap_or(usize::MAX);
+        if offset.checked_add(length).is_none_or(|end| end > mapped) {
+            return Err(Error::failed("the device's registers do not fit their pages".into()));
+        }
+        let registers = settled(mmio.as_client_hook()).await?;
+        // A read-only view refuses to be mapped for writing.
+        let mut mapping = match Self::map(registers, 0, pages, Protection::ReadWrite) {
+            Ok(mapping) => mapping,
+            Err(_) => Self::map(registers, 0, pages, Protection::Read)?,
+        };
+        mapping.pointer = mapping.pointer.map_addr(|address| address.saturating_add(offset));
+        mapping.length = length;
+        Ok(mapping)
+    }
+
+    fn map(memory: u32, offset: u32, pages: u32, protection: Protection) -> Result<Self, Error> {
+        let range = runtime().mappings.reserve(pages)?;
+        if let Err(error) = kernel::map(memory, offset, pages, range.start(), protection) {
+            runtime().mappings.free(range);
+            return Err(error);
+        }
+        let pointer = NonNull::new(ptr::with_exposed_provenance_mut(range.start() as usize))
+            .ok_or_else(|| Error::failed("nothing is mapped at address 0".into()))?;
+        Ok(Self { range, pointer, length: pages as usize * PAGE_SIZE })
     }
 
     /// First byte.
@@ -42,4 +77,20 @@ impl Mapping {
     pub fn len(&self) -> usize {
         self.length
     }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // A range that could not be unmapped is never used again.
+        if kernel::unmap(self.range.start()).is_ok() {
+            runtime().mappings.free(self.range);
+        }
+    }
+}
+
+/// The handle behind a client, once it is known. The client keeps it open.
+async fn settled(client: &dyn ClientHook) -> Result<u32, Error> {
+    client.when_resolved().await?;
+    capability::handle_of(client)?
+        .ok_or_else(|| Error::failed("only the kernel's memory can be mapped".into()))
 }

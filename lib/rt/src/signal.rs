@@ -1,36 +1,130 @@
-//! Bits of this thread's notification.
-use capnp::Error;
+//! Bits of this thread's notification: how interrupts, doorbells and exits reach a task.
+use alloc::vec::Vec;
+use core::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    task::{Poll, Waker},
+};
+
+use abi::Status;
+use capnp::{Error, capability::FromClientHook};
 use schema::ipc_capnp::signaller;
 
+use crate::{
+    calls::COMPLETION_BITS, capability, client::Remote, executor, kernel, runtime::runtime, syscall,
+};
+
+/// The signal bits of this process: the upper half of the thread's notification.
+pub(crate) struct Signals {
+    /// Bits that no [`Signal`] has.
+    free: Cell<u32>,
+    /// Bits that were set and not yet waited for.
+    arrived: Cell<u32>,
+    /// Tasks that wait, and for which bit.
+    waiting: RefCell<Vec<(u32, Waker)>>,
+}
+
+impl Signals {
+    pub(crate) const fn new() -> Self {
+        Self { free: Cell::new(u32::MAX), arrived: Cell::new(0), waiting: RefCell::new(Vec::new()) }
+    }
+
+    /// Notes bits that the kernel delivered, and wakes who waits for them.
+    pub(crate) fn arrived(&self, bits: u32) {
+        if bits == 0 {
+            return;
+        }
+        self.arrived.set(self.arrived.get() | bits);
+        self.waiting.borrow_mut().retain(|(bit, waker)| {
+            let woken = bits & (1 << bit) != 0;
+            if woken {
+                waker.wake_by_ref();
+            }
+            !woken
+        });
+    }
+}
+
 /// One bit of this thread's notification; freed on drop.
+///
+/// Signals count as one until they are waited for. A bit is reused after a drop: what was handed out and
+/// still signals then wakes the bit's next owner, so a wait means "look", and not "it happened".
 pub struct Signal {
     bit: u32,
+    signaller: signaller::Client,
 }
 
 impl Signal {
-    /// Takes a free bit. Errors: `overloaded` when none is left.
+    /// Takes a free bit. Errors: `overloaded` when none is left; what the kernel says.
+    // Async by contract, although the kernel answers at once today.
+    #[expect(clippy::unused_async, reason = "who makes notifications may one day be another process")]
     pub async fn new() -> Result<Self, Error> {
-        unimplemented!()
+        let signals = &runtime().signals;
+        let bit = signals.free.get().trailing_zeros();
+        if bit == u32::BITS {
+            return Err(Error::overloaded("all signal bits of this process are taken".into()));
+        }
+        let handle = kernel::signaller(1 << (bit + COMPLETION_BITS))?;
+        signals.free.set(signals.free.get() & !(1 << bit));
+        signals.arrived.set(signals.arrived.get() & !(1 << bit));
+        Ok(Self { bit, signaller: FromClientHook::new(Remote::client(handle)) })
     }
 
     /// The capability that sets this bit; to be handed out.
     pub fn signaller(&self) -> signaller::Client {
-        let _ = self.bit;
-        unimplemented!()
+        self.signaller.clone()
     }
 
     /// Completes when the bit was set since the last wait.
     pub async fn wait(&self) {
-        unimplemented!()
+        poll_fn(|context| {
+            if self.try_take() {
+                return Poll::Ready(());
+            }
+            let mut waiting = runtime().signals.waiting.borrow_mut();
+            let known = |(bit, waker): &(u32, Waker)| *bit == self.bit && waker.will_wake(context.waker());
+            if !waiting.iter().any(known) {
+                waiting.push((self.bit, context.waker().clone()));
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Whether the bit was set since the last wait; takes it.
     pub fn try_take(&self) -> bool {
-        unimplemented!()
+        let arrived = &runtime().signals.arrived;
+        let bits = arrived.get();
+        arrived.set(bits & !(1 << self.bit));
+        bits & (1 << self.bit) != 0
+    }
+}
+
+impl Drop for Signal {
+    fn drop(&mut self) {
+        let signals = &runtime().signals;
+        signals.free.set(signals.free.get() | 1 << self.bit);
+        signals.waiting.borrow_mut().retain(|(bit, _)| *bit != self.bit);
     }
 }
 
 /// Sets the bits of a signaller by the system call, without a message.
-pub fn ring_doorbell(_signaller: &signaller::Client) {
-    unimplemented!()
+///
+/// Where a process stands in for the kernel's signaller it is called by a message. A signaller that is gone is no
+/// error: who would have been told is gone too.
+pub fn ring_doorbell(signaller: &signaller::Client) {
+    let hook = signaller.as_client_hook();
+    // Local objects have no handle, and are not given one for this.
+    if hook.get_brand() != capability::LOCAL
+        && let Ok(Some(handle)) = capability::handle_of(hook)
+        && matches!(syscall::signal(handle), Status::Ok | Status::Disconnected)
+    {
+        return;
+    }
+    let promise = signaller.signal_request().send().promise;
+    executor::spawn(async move {
+        if let Err(error) = promise.await {
+            log::debug!("a doorbell was not rung: {error}");
+        }
+    });
 }

@@ -1,0 +1,98 @@
+//! The pages through which messages pass: the thread's, and one of each Call.
+use alloc::boxed::Box;
+use core::ptr::{self, NonNull};
+
+use abi::{CallState, MAXIMUM_CAPABILITIES, MAXIMUM_WORDS, MessageBuffer, MessageInfo, Status};
+
+/// One message buffer of this process. It stays mapped as long as the process lives.
+///
+/// The kernel writes into it at known times only: into the thread's during a system call, into a Call's while the
+/// call is in flight. Counts that reach past its end are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Buffer(NonNull<MessageBuffer>);
+
+impl Buffer {
+    /// The buffer at an address.
+    ///
+    /// # Safety
+    /// A message buffer of this process is mapped there for ever, and nothing but the kernel and the
+    /// copies of this `Buffer` reach it.
+    pub(crate) unsafe fn at(address: u64) -> Option<Self> {
+        NonNull::new(ptr::with_exposed_provenance_mut(address as usize)).map(Self)
+    }
+
+    /// First word of the segment.
+    pub(crate) fn segment(self) -> NonNull<u64> {
+        // SAFETY: the field lies inside the buffer, which is mapped.
+        unsafe { NonNull::new_unchecked(&raw mut (*self.0.as_ptr()).segment) }.cast()
+    }
+
+    /// Writes words into the segment, from word `start` on.
+    pub(crate) fn write_words(self, start: usize, words: &[u64]) {
+        let count = words.len().min(MAXIMUM_WORDS.saturating_sub(start));
+        // SAFETY: `start + count` words fit into the segment, whose memory no reference covers.
+        unsafe { self.segment().as_ptr().add(start).copy_from_nonoverlapping(words.as_ptr(), count) }
+    }
+
+    /// The first words of the segment, in memory of their own.
+    pub(crate) fn boxed_words(self, count: usize) -> Box<[u64]> {
+        let count = count.min(MAXIMUM_WORDS);
+        let mut words = Box::new_uninit_slice(count);
+        // SAFETY: as in `write_words`; the copy initialises all words of the box.
+        unsafe {
+            self.segment().as_ptr().copy_to_nonoverlapping(words.as_mut_ptr().cast(), count);
+            words.assume_init()
+        }
+    }
+
+    /// Writes the handles that a message carries.
+    pub(crate) fn set_capabilities(self, handles: &[u32]) {
+        for (index, handle) in handles.iter().enumerate().take(MAXIMUM_CAPABILITIES) {
+            // SAFETY: the index is within the array, which lies in the mapped buffer.
+            unsafe { (&raw mut (*self.0.as_ptr()).capabilities[index]).write(*handle) }
+        }
+    }
+
+    /// The handles that a received message carries, and whatever lies behind them.
+    pub(crate) fn capabilities(self) -> [u32; MAXIMUM_CAPABILITIES] {
+        // SAFETY: the field lies in the mapped buffer.
+        unsafe { (&raw const (*self.0.as_ptr()).capabilities).read() }
+    }
+
+    /// Says that the Call of this buffer is about to be submitted.
+    pub(crate) fn set_in_flight(self) {
+        // SAFETY: as in `capabilities`.
+        unsafe { (&raw mut (*self.0.as_ptr()).state).write_volatile(CallState::InFlight as u32) }
+    }
+
+    /// Whether the call that the Call of this buffer carries was answered.
+    pub(crate) fn is_done(self) -> bool {
+        // SAFETY: as in `capabilities`; volatile, for the kernel writes it at any time.
+        let state = unsafe { (&raw const (*self.0.as_ptr()).state).read_volatile() };
+        state == CallState::Done as u32
+    }
+
+    /// How the call ended, and the counts of its answer. Only once [`Self::is_done`].
+    pub(crate) fn outcome(self) -> (Status, MessageInfo) {
+        // SAFETY: as in `capabilities`.
+        let (status, info) = unsafe {
+            let buffer = self.0.as_ptr();
+            ((&raw const (*buffer).status).read_volatile(), (&raw const (*buffer).info).read_volatile())
+        };
+        (Status::from_raw(u64::from(status)), MessageInfo(info))
+    }
+
+    /// Puts back a page that was copied by [`Self::save`].
+    #[cfg(target_os = "none")]
+    pub(crate) fn restore(self, saved: &[u64; abi::PAGE_SIZE / 8]) {
+        // SAFETY: the buffer is one mapped page.
+        unsafe { self.0.as_ptr().cast::<[u64; abi::PAGE_SIZE / 8]>().write(*saved) }
+    }
+
+    /// A copy of the whole page.
+    #[cfg(target_os = "none")]
+    pub(crate) fn save(self) -> [u64; abi::PAGE_SIZE / 8] {
+        // SAFETY: the buffer is one mapped page.
+        unsafe { self.0.as_ptr().cast::<[u64; abi::PAGE_SIZE / 8]>().read() }
+    }
+}

@@ -1,0 +1,112 @@
+//! The one runtime of this process: all state that its parts share.
+//!
+//! Only the process's first thread runs this crate's code, so the state is cells without locks. A
+//! part never holds a borrow of its cells while it runs code of the program or drops its values.
+use core::cell::Cell;
+
+use abi::ClockPage;
+
+use crate::{
+    address_ranges::AddressRanges,
+    buffer::Buffer,
+    calls::Calls,
+    executor::{Executor, Timers},
+    message::Blocks,
+    objects::Objects,
+    pending::Pending,
+    signal::Signals,
+};
+
+/// State of all parts.
+pub(crate) struct Runtime {
+    /// Handle of `OwnProcess`.
+    pub(crate) own_process: Cell<u32>,
+    /// Handle of this process's `AddressSpace`, once it was asked for.
+    pub(crate) address_space: Cell<u32>,
+    /// Handle of the thread's `Notification`, once it was asked for.
+    pub(crate) notification: Cell<u32>,
+    /// Handle of the log writer, or 0.
+    pub(crate) log_writer: Cell<u32>,
+    /// The thread's message buffer.
+    pub(crate) buffer: Cell<Option<Buffer>>,
+    /// How time stamps become nanoseconds.
+    pub(crate) clock: Cell<ClockPage>,
+    /// Addresses for mappings.
+    pub(crate) mappings: AddressRanges,
+    /// State of the random numbers.
+    pub(crate) random: Cell<u64>,
+    /// Tasks.
+    pub(crate) executor: Executor,
+    /// Deadlines.
+    pub(crate) timers: Timers,
+    /// Call objects.
+    pub(crate) calls: Calls,
+    /// Blocks for messages.
+    pub(crate) blocks: Blocks,
+    /// The operation that waits for the next system call.
+    pub(crate) pending: Pending,
+    /// Objects that this process serves.
+    pub(crate) objects: Objects,
+    /// Calls from outside that are being served.
+    pub(crate) serving: Cell<u32>,
+    /// Bits of the thread's notification.
+    pub(crate) signals: Signals,
+}
+
+impl Runtime {
+    const fn new() -> Self {
+        Self {
+            own_process: Cell::new(0),
+            address_space: Cell::new(0),
+            notification: Cell::new(0),
+            log_writer: Cell::new(0),
+            buffer: Cell::new(None),
+            clock: Cell::new(ClockPage { multiplier: 1, shift: 0, base: 0 }),
+            mappings: AddressRanges::new(),
+            random: Cell::new(0),
+            executor: Executor::new(),
+            timers: Timers::new(),
+            calls: Calls::new(),
+            blocks: Blocks::new(),
+            pending: Pending::new(),
+            objects: Objects::new(),
+            serving: Cell::new(0),
+            signals: Signals::new(),
+        }
+    }
+}
+
+#[cfg(target_os = "none")]
+mod storage {
+    use super::Runtime;
+
+    struct SingleThread(Runtime);
+
+    // SAFETY: only the first thread of a process runs this crate's code (see the module's text), so
+    // the state is never reached from two threads.
+    unsafe impl Sync for SingleThread {}
+
+    static RUNTIME: SingleThread = SingleThread(Runtime::new());
+
+    /// The runtime of this process.
+    #[inline(always)]
+    pub(crate) fn runtime() -> &'static Runtime {
+        &RUNTIME.0
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+mod storage {
+    use super::Runtime;
+
+    std::thread_local! {
+        static RUNTIME: &'static Runtime = Box::leak(Box::new(Runtime::new()));
+    }
+
+    /// The runtime of this thread: on the host each thread stands for a process.
+    pub(crate) fn runtime() -> &'static Runtime {
+        RUNTIME.with(|runtime| *runtime)
+    }
+}
+
+pub(crate) use storage::runtime;

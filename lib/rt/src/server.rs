@@ -1,0 +1,271 @@
+//! Calls to objects of this process: parameters in, the object's method, an answer out.
+use alloc::{boxed::Box, rc::Rc};
+use core::{
+    cell::Cell,
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use abi::{MAXIMUM_CAPABILITIES, MessageInfo, Status};
+use capnp::{
+    Error, any_pointer,
+    capability::{Params, Promise, Results, Server},
+    private::{
+        capability::{ParamsHook, PipelineHook, RequestHook, ResultsHook},
+        layout::CapTable,
+    },
+};
+
+use crate::{
+    capability::{self, Settled},
+    error,
+    executor::Task,
+    message::Message,
+    runtime::runtime,
+    syscall::{self, Answer},
+};
+
+/// Calls that this process serves at the same time; more are answered `overloaded`.
+const MAXIMUM_CALLS: u32 = 256;
+
+/// Longest reason of an error that is sent, in bytes.
+const MAXIMUM_REASON: usize = 512;
+
+/// An object whose methods can be called.
+pub(crate) trait Dispatch {
+    /// Calls a method.
+    fn dispatch(
+        &self,
+        interface: u64,
+        method: u16,
+        params: Params<any_pointer::Owned>,
+        results: Results<any_pointer::Owned>,
+    ) -> Promise<(), Error>;
+}
+
+/// A generated `ServerDispatch`.
+pub(crate) struct Served<D>(pub(crate) D);
+
+impl<D: Server + Clone> Dispatch for Served<D> {
+    fn dispatch(
+        &self,
+        interface: u64,
+        method: u16,
+        params: Params<any_pointer::Owned>,
+        results: Results<any_pointer::Owned>,
+    ) -> Promise<(), Error> {
+        self.0.clone().dispatch_call(interface, method, params, results).promise
+    }
+}
+
+/// A call that a local object is working on.
+pub(crate) struct Work {
+    promise: Promise<(), Error>,
+    answer: Rc<AnswerCell>,
+}
+
+/// Where the results of a call are left when the method is done with them.
+type AnswerCell = Cell<Option<Message>>;
+
+impl Work {
+    /// Calls a method of `object` with the parameters in `message`.
+    pub(crate) fn start(object: &dyn Dispatch, interface: u64, method: u16, message: Message) -> Self {
+        let answer = Rc::new(AnswerCell::new(None));
+        let params = Params::new(Box::new(Parameters(message)));
+        let results = Results::new(Box::new(Writer { message: None, answer: answer.clone() }));
+        Self { promise: object.dispatch(interface, method, params, results), answer }
+    }
+}
+
+impl Future for Work {
+    type Output = Result<Message, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = core::task::ready!(Pin::new(&mut self.promise).poll(context));
+        // A method that wrote no results answers with their default values.
+        Poll::Ready(result.map(|()| self.answer.take().unwrap_or_else(Message::empty)))
+    }
+}
+
+/// The parameters of a call, as the object reads them.
+struct Parameters(Message);
+
+impl ParamsHook for Parameters {
+    fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
+        self.0.reader()
+    }
+}
+
+/// The results of a call, as the object writes them; left in the answer cell on drop.
+struct Writer {
+    message: Option<Message>,
+    answer: Rc<AnswerCell>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.answer.set(self.message.take());
+    }
+}
+
+impl ResultsHook for Writer {
+    fn get(&mut self) -> Result<any_pointer::Builder<'_>, Error> {
+        Ok(self.message.get_or_insert_with(Message::in_block).builder())
+    }
+
+    fn set_pipeline(&mut self) -> Result<(), Error> {
+        // Pipelined calls wait for the answer itself.
+        Ok(())
+    }
+
+    fn allow_cancellation(&self) {}
+
+    fn tail_call(self: Box<Self>, request: Box<dyn RequestHook>) -> Promise<(), Error> {
+        self.direct_tail_call(request).0
+    }
+
+    fn direct_tail_call(
+        mut self: Box<Self>,
+        request: Box<dyn RequestHook>,
+    ) -> (Promise<(), Error>, Box<dyn PipelineHook>) {
+        let sent = request.send();
+        let promise = Promise::from_future(async move {
+            let response = sent.promise.await?;
+            self.get()?.set_as::<any_pointer::Owned>(response.get()?)
+        });
+        (promise, sent.pipeline.hook)
+    }
+}
+
+/// Serves a call that has just arrived in the thread's buffer.
+pub(crate) fn serve(badge: u64, interface: u64, info: MessageInfo, reply: u32) {
+    let reply = ReplyRight(reply);
+    let Some(buffer) = runtime().buffer.get() else { return };
+    let mut message = Message::received(buffer.boxed_words(info.words()));
+    // Taken before anything can refuse the call, for they are this process's to close.
+    if info.capabilities() > 0 {
+        let handles = buffer.capabilities();
+        message.capabilities = capability::adopt(&handles[..info.capabilities().min(handles.len())]);
+    }
+    let Some(object) = runtime().objects.by_badge(badge) else {
+        reply.refuse(&Error::disconnected("the object is gone".into()));
+        return;
+    };
+    let Some(slot) = RunningCall::begin() else {
+        reply.refuse(&Error::overloaded("too many calls at a time".into()));
+        return;
+    };
+    let work = Work::start(&*object, interface, info.method(), message);
+    drop(object);
+    runtime().executor.run_now(Task::Call(ServedCall { work, reply, _slot: slot }));
+}
+
+/// A call from outside that an object is working on.
+pub(crate) struct ServedCall {
+    work: Work,
+    reply: ReplyRight,
+    _slot: RunningCall,
+}
+
+impl ServedCall {
+    /// Goes on with the work, and answers when it is done.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let result = core::task::ready!(Pin::new(&mut self.work).poll(context));
+        mem::replace(&mut self.reply, ReplyRight(abi::NULL_HANDLE)).answer(result);
+        Poll::Ready(())
+    }
+}
+
+/// Counts one call that is being served.
+struct RunningCall;
+
+impl RunningCall {
+    /// `None` when too many run already.
+    fn begin() -> Option<Self> {
+        let running = &runtime().serving;
+        if running.get() >= MAXIMUM_CALLS {
+            return None;
+        }
+        running.set(running.get() + 1);
+        Some(Self)
+    }
+}
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        let running = &runtime().serving;
+        running.set(running.get() - 1);
+    }
+}
+
+/// The right to answer one call; a drop without an answer is the answer `disconnected`.
+struct ReplyRight(u32);
+
+impl Drop for ReplyRight {
+    fn drop(&mut self) {
+        if self.0 != abi::NULL_HANDLE {
+            syscall::close(self.0);
+        }
+    }
+}
+
+impl ReplyRight {
+    /// Answers with a message, or with the error that prevents it.
+    fn answer(self, result: Result<Message, Error>) {
+        let message = match result {
+            Ok(message) => message,
+            Err(error) => return self.refuse(&error),
+        };
+        let mut handles = [0; MAXIMUM_CAPABILITIES];
+        let ready = message.words().and_then(|_| capability::settle(&message.capabilities, &mut handles));
+        match ready {
+            Ok(Settled::All(count)) => self.send(message, &handles[..count]),
+            Ok(Settled::NotYet(promise)) => self.answer_when(promise, message),
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    /// Answers once `promise`, a capability of the answer, is resolved.
+    fn answer_when(self, promise: Promise<(), Error>, message: Message) {
+        let task = async move {
+            let resolved = promise.await;
+            self.answer(resolved.map(|()| message));
+        };
+        runtime().executor.spawn(Box::pin(task));
+    }
+
+    fn send(self, mut message: Message, handles: &[u32]) {
+        runtime().pending.flush();
+        let (Some(buffer), Ok(words)) = (runtime().buffer.get(), message.words()) else { return };
+        buffer.write_words(0, words);
+        buffer.set_capabilities(handles);
+        // Both counts are within a message's limits.
+        let info = MessageInfo::new(0, words.len() as u16, handles.len() as u8);
+        self.hand_over(Status::Ok, info, mem::take(&mut message.capabilities));
+    }
+
+    /// Answers with an error.
+    fn refuse(self, error: &Error) {
+        let reason = error::reason(error);
+        let reason = &reason[..reason.floor_char_boundary(MAXIMUM_REASON)];
+        runtime().pending.flush();
+        let Some(buffer) = runtime().buffer.get() else { return };
+        let mut words = 0;
+        for chunk in reason.as_bytes().chunks(size_of::<u64>()) {
+            let mut word = [0; size_of::<u64>()];
+            word[..chunk.len()].copy_from_slice(chunk);
+            buffer.write_words(words, &[u64::from_le_bytes(word)]);
+            words += 1;
+        }
+        // Less than `MAXIMUM_WORDS`.
+        self.hand_over(error::status_of(error), MessageInfo::new(0, words as u16, 0), CapTable::new());
+    }
+
+    /// Holds back the answer in the thread's buffer.
+    fn hand_over(mut self, status: Status, info: MessageInfo, capabilities: CapTable) {
+        let reply = mem::replace(&mut self.0, abi::NULL_HANDLE);
+        runtime().pending.reply(Answer { reply, status, info }, capabilities);
+    }
+}

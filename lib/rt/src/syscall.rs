@@ -1,0 +1,219 @@
+//! The system calls of [`abi`] as typed functions.
+use abi::{Event, ExitScope, MessageInfo, Status, Syscall};
+
+#[cfg(not(target_os = "none"))]
+use crate::host as machine;
+#[cfg(target_os = "none")]
+use machine_x86_64 as machine;
+
+/// Register values that a receive returned.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EventRegisters {
+    pub rax: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub r8: u64,
+}
+
+/// What a receive returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// A call to one of this process's objects; its message lies in the thread's buffer.
+    Call { badge: u64, interface: u64, info: MessageInfo, reply: u32 },
+    /// Bits of the thread's notification.
+    Signals(u64),
+    /// The last copy of the facet with this badge is gone.
+    Released(u64),
+    /// The deadline came.
+    Timeout,
+    /// The receive itself was refused.
+    Refused(Status),
+}
+
+impl Received {
+    fn from_registers(registers: EventRegisters) -> Self {
+        match Event::from_raw(registers.rax) {
+            Some(Event::Call) => Self::Call {
+                badge: registers.rdi,
+                interface: registers.rsi,
+                info: MessageInfo(registers.rdx),
+                // Handles are 32 bits wide; the kernel leaves the upper half zero.
+                reply: registers.r8 as u32,
+            },
+            Some(Event::Signals) => Self::Signals(registers.rdi),
+            Some(Event::Released) => Self::Released(registers.rdi),
+            Some(Event::Timeout) => Self::Timeout,
+            Some(Event::Error) => Self::Refused(Status::from_raw(registers.rdi)),
+            None => Self::Refused(Status::Failed),
+        }
+    }
+}
+
+/// What a Call is submitted to, and with which message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Submission {
+    /// Handle of the Call object.
+    pub call: u32,
+    /// Handle of the object that is called.
+    pub target: u32,
+    /// Interface id.
+    pub interface: u64,
+    /// Method and counts of the message in the Call's buffer.
+    pub info: MessageInfo,
+}
+
+impl Submission {
+    fn first_register(&self) -> u64 {
+        u64::from(self.call) | u64::from(self.target) << 32
+    }
+}
+
+/// The answer to one received call; its message lies in the thread's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Reply handle, or 0 for none.
+    pub reply: u32,
+    /// How the call ended.
+    pub status: Status,
+    /// Counts of the message.
+    pub info: MessageInfo,
+}
+
+impl Answer {
+    /// No answer: with it, `ReplyReceive` only receives.
+    pub(crate) const NONE: Self = Self { reply: 0, status: Status::Ok, info: MessageInfo(0) };
+}
+
+/// Gives up one handle.
+pub(crate) fn close(handle: u32) {
+    // The only failure is a handle that names nothing, and then there is nothing to give up.
+    machine::simple(Syscall::Close, [u64::from(handle), 0, 0, 0]);
+}
+
+/// Calls and waits for the answer, both in the thread's message buffer.
+pub(crate) fn call(target: u32, interface: u64, info: MessageInfo) -> (Status, MessageInfo) {
+    let (rax, rdx) = machine::simple(Syscall::Call, [u64::from(target), interface, info.0, 0]);
+    (Status::from_raw(rax), MessageInfo(rdx))
+}
+
+/// Answers one call, unless it is [`Answer::NONE`], and waits for the next event.
+pub(crate) fn reply_receive(answer: Answer, endpoint: u32, deadline: u64) -> Received {
+    Received::from_registers(machine::event(
+        Syscall::ReplyReceive,
+        [u64::from(answer.reply), answer.status as u64, answer.info.0, u64::from(endpoint), deadline],
+    ))
+}
+
+/// Answers one call.
+pub(crate) fn reply(answer: Answer) {
+    // A client that gave up makes this fail, which is its own business.
+    machine::simple(Syscall::Reply, [u64::from(answer.reply), answer.status as u64, answer.info.0, 0]);
+}
+
+/// Starts a call. A failure shows where the answer would be.
+pub(crate) fn submit(submission: Submission) {
+    machine::simple(
+        Syscall::Submit,
+        [submission.first_register(), submission.interface, submission.info.0, 0],
+    );
+}
+
+/// Starts a call and waits for the next event.
+pub(crate) fn submit_receive(submission: Submission, endpoint: u32, deadline: u64) -> Received {
+    Received::from_registers(machine::event(
+        Syscall::SubmitReceive,
+        [submission.first_register(), submission.interface, submission.info.0, u64::from(endpoint), deadline],
+    ))
+}
+
+/// Gives up a call in flight.
+pub(crate) fn cancel(call: u32) {
+    machine::simple(Syscall::Cancel, [u64::from(call), 0, 0, 0]);
+}
+
+/// Sets the bits of a signaller.
+pub(crate) fn signal(signaller: u32) -> Status {
+    Status::from_raw(machine::simple(Syscall::Signal, [u64::from(signaller), 0, 0, 0]).0)
+}
+
+/// Ends the process.
+pub(crate) fn exit(code: i64) -> ! {
+    machine::simple(Syscall::Exit, [code.cast_unsigned(), ExitScope::Process as u64, 0, 0]);
+    unreachable!("the process has ended")
+}
+
+/// Reads `width` bytes of a port.
+pub(crate) fn port_read(ports: u32, offset: u16, width: u8) -> Result<u32, Status> {
+    let location = u64::from(offset) | u64::from(width) << 16;
+    let (rax, rdx) = machine::simple(Syscall::PortRead, [u64::from(ports), location, 0, 0]);
+    match Status::from_raw(rax) {
+        // A port is at most 4 bytes wide.
+        Status::Ok => Ok(rdx as u32),
+        status => Err(status),
+    }
+}
+
+/// Writes `width` bytes of a port.
+pub(crate) fn port_write(ports: u32, offset: u16, width: u8, value: u32) -> Result<(), Status> {
+    let location = u64::from(offset) | u64::from(width) << 16;
+    let (rax, _) = machine::simple(Syscall::PortWrite, [u64::from(ports), location, u64::from(value), 0]);
+    match Status::from_raw(rax) {
+        Status::Ok => Ok(()),
+        status => Err(status),
+    }
+}
+
+/// The `syscall` instruction.
+#[cfg(target_os = "none")]
+mod machine_x86_64 {
+    use core::arch::asm;
+
+    use abi::Syscall;
+
+    use super::EventRegisters;
+
+    /// A system call that returns at most rax and rdx; the arguments are rdi, rsi, rdx and r8.
+    #[inline(always)]
+    pub(super) fn simple(number: Syscall, arguments: [u64; 4]) -> (u64, u64) {
+        let [rdi, rsi, rdx, r8] = arguments;
+        let (status, value);
+        // SAFETY: the kernel changes only the registers that the ABI names and memory that this
+        // process handed to it (message buffers), and the compiler assumes all memory changed.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") number as u64 => status,
+                inlateout("rdi") rdi => _,
+                inlateout("rsi") rsi => _,
+                inlateout("rdx") rdx => value,
+                inlateout("r8") r8 => _,
+                clobber_abi("sysv64"),
+                options(nostack),
+            );
+        }
+        (status, value)
+    }
+
+    /// A system call that returns an event; the arguments are rdi, rsi, rdx, r8 and r9.
+    #[inline(always)]
+    pub(super) fn event(number: Syscall, arguments: [u64; 5]) -> EventRegisters {
+        let mut registers = EventRegisters::default();
+        let [rdi, rsi, rdx, r8, r9] = arguments;
+        // SAFETY: as in `simple`.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") number as u64 => registers.rax,
+                inlateout("rdi") rdi => registers.rdi,
+                inlateout("rsi") rsi => registers.rsi,
+                inlateout("rdx") rdx => registers.rdx,
+                inlateout("r8") r8 => registers.r8,
+                inlateout("r9") r9 => _,
+                clobber_abi("sysv64"),
+                options(nostack),
+            );
+        }
+        registers
+    }
+}
