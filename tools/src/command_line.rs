@@ -10,6 +10,7 @@ use crate::{
     paths::Paths,
     qemu::{Boot, Firmware, Forward, Machine, Nic},
     run,
+    smoke::{self, List},
 };
 
 /// Builds, runs and tests capOS.
@@ -33,6 +34,14 @@ enum Verb {
     },
     /// Runs a machine with its serial console in the terminal.
     Run(RunOptions),
+    /// Boots the system in QEMU and looks at it from outside.
+    Smoke {
+        /// Only scenarios whose name contains one of these.
+        names: Vec<String>,
+        /// Only names the scenarios.
+        #[arg(long)]
+        list: bool,
+    },
     /// Checks boot manifests.
     Check {
         /// `[--memory MIB] MANIFEST...`
@@ -99,6 +108,9 @@ pub fn run() -> Result<ExitCode> {
             println!("{}: {}", output.display(), programs.join(", "));
         }
         Verb::Run(options) => return run_machine(&paths, options),
+        Verb::Smoke { names, list } => {
+            return smoke::run(paths, &names, if list { List::Only } else { List::Not });
+        }
         Verb::Check { arguments } => {
             manifest_check::run(&paths.root, &arguments).map_err(|error| anyhow!(error))?
         }

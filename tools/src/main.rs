@@ -4,11 +4,13 @@
 mod command_line;
 mod executable;
 mod graph;
+mod guest;
 mod manifest_check;
 mod package;
 mod paths;
 mod qemu;
 mod run;
+mod smoke;
 
 use std::process::ExitCode;
 

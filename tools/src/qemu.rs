@@ -33,19 +33,6 @@ pub enum Nic {
 }
 
 impl Nic {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Modern, Self::Legacy, Self::Line, Self::LegacyLine];
-
-    /// Short name, as on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Modern => "modern",
-            Self::Legacy => "legacy",
-            Self::Line => "line",
-            Self::LegacyLine => "legacy-line",
-        }
-    }
-
     const fn properties(self) -> &'static str {
         match self {
             Self::Modern => "disable-legacy=on,disable-modern=off",
@@ -77,6 +64,8 @@ pub enum Firmware {
 /// What a machine boots.
 #[derive(Clone, Debug)]
 pub enum Boot {
+    /// Nothing, unless [`Machine::more`] says.
+    None,
     /// Loader, kernel and package are given to QEMU itself.
     Direct {
         /// The multiboot loader.
@@ -159,6 +148,7 @@ impl Machine {
 
     fn add_boot(&self, command: &mut Command) -> Result<()> {
         match &self.boot {
+            Boot::None => {}
             Boot::Direct { loader, kernel, package } => {
                 let modules = [module(kernel)?, module(package)?].join(",");
                 command.arg("-kernel").arg(loader).args(["-initrd", &modules]);

@@ -1,0 +1,11 @@
+//! All scenarios, one file for each kind.
+
+mod boot;
+mod loader;
+
+use super::Scenario;
+
+/// Every scenario, in the order in which they run.
+pub fn all() -> Vec<Scenario> {
+    [loader::scenarios(), boot::scenarios()].into_iter().flatten().collect()
+}
