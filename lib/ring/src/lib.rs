@@ -51,4 +51,4 @@ pub mod stream;
 
 pub use fault::{LayoutError, PeerFault};
 pub use header::Sleep;
-pub use memory::{HeapMemory, SharedMemory};
+pub use memory::{HeapMemory, SharedMemory, share};

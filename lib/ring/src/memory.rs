@@ -32,7 +32,6 @@ pub unsafe trait SharedMemory {
 
 // SAFETY: a `Mapping` is page aligned, never moves, and is unmapped only when it is dropped; `rt` hands
 // out no references to its bytes.
-#[cfg(target_os = "none")]
 unsafe impl SharedMemory for rt::memory::Mapping {
     fn as_ptr(&self) -> NonNull<u8> {
         rt::memory::Mapping::as_ptr(self)
@@ -41,6 +40,12 @@ unsafe impl SharedMemory for rt::memory::Mapping {
     fn len(&self) -> usize {
         rt::memory::Mapping::len(self)
     }
+}
+
+/// Wraps memory for the rings in it, which all keep it mapped. It is an `Arc` so that rings over memory that may
+/// change threads may do so too; over a mapping of this process they stay on theirs.
+pub fn share<M: SharedMemory>(memory: M) -> Arc<M> {
+    Arc::new(memory)
 }
 
 /// Zeroed heap memory, for rings inside one process: tests, and servers that call themselves.

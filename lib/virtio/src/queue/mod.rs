@@ -1,0 +1,410 @@
+//! Virtqueues of a size that is known only at run time, kept safe from the device.
+//!
+//! The ring itself is the crate's. What this adds: the size is chosen from what the device says; buffers are
+//! named by memory and range, never by reference; and each chain in flight is shadowed by its token with the
+//! owner's tag, which comes back by value. A device that uses a token that is not in flight gets no further than
+//! [`DeviceFault`]: the crate would index its tables with it.
+//!
+//! ```text
+//!   add(parts, tag) --> crate: token --> by_token[token] = slot --> chains[slot] = (parts, tag)
+//!   take_used() <------ crate: peek ---> by_token[token], or DeviceFault --> crate: pop --> (tag, length)
+//! ```
+
+use crate::{
+    dma::{DmaMemory, ProcessHal},
+    transport::{PciTransport, TransportFault},
+};
+use alloc::{boxed::Box, rc::Rc, vec, vec::Vec};
+use core::{
+    fmt,
+    ptr::NonNull,
+    sync::atomic::{Ordering, fence},
+};
+use virtio_drivers::{Error, PAGE_SIZE, queue::VirtQueue};
+
+/// The most parts of one chain.
+pub const MAXIMUM_PARTS: usize = 4;
+
+/// In `by_token`: no chain starts at this descriptor.
+const NO_SLOT: u16 = u16::MAX;
+
+/// A range of one of the queue's memories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Index of the memory in the list that the queue was made with.
+    pub memory: u8,
+    /// First byte.
+    pub offset: u32,
+    /// Bytes; not 0.
+    pub length: u32,
+}
+
+/// Why a queue cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueError {
+    /// The device has no such queue, or one whose size is no power of two from 4 to 32768, or, on a legacy device, one
+    /// that this program has no code for.
+    Size(u16),
+    /// The device answered the set-up of the queue with nonsense.
+    Transport(TransportFault),
+    /// The crate refused: the queue is in use, or there is no arena memory.
+    Refused(Error),
+}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size(size) => write!(f, "the device has a queue of impossible size {size}"),
+            Self::Transport(fault) => fault.fmt(f),
+            Self::Refused(error) => write!(f, "no queue: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for QueueError {}
+
+/// Why a chain cannot be added; the caller's fault or the queue's load, never the device's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddError {
+    /// Not enough free descriptors, or as many chains in flight as were planned for.
+    Full,
+    /// No parts, more than [`MAXIMUM_PARTS`], or a part that is not inside its memory.
+    BadPart,
+}
+
+/// What the device did wrong with a queue. It is to be reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceFault {
+    /// It used a descriptor that it was not given.
+    Token(u16),
+    /// It changed a used entry while it was read.
+    Unstable,
+}
+
+impl fmt::Display for DeviceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(token) => write!(f, "the device used descriptor {token}, which it was not given"),
+            Self::Unstable => write!(f, "the device changed a used entry while it was read"),
+        }
+    }
+}
+
+impl core::error::Error for DeviceFault {}
+
+/// A chain that came back.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Used<T> {
+    /// What it was added with.
+    pub tag: T,
+    /// Bytes that the device claims to have written; may be more than there was room for.
+    pub claimed: u32,
+    /// Bytes that there was room for.
+    pub room: u32,
+}
+
+/// Whether the device is asked to interrupt for used chains. Only advice: it may interrupt all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notifications {
+    /// Interrupt when chains are used.
+    Wanted,
+    /// Do not.
+    Unwanted,
+}
+
+/// One chain in the device's hands.
+struct Chain<T> {
+    parts: [Part; MAXIMUM_PARTS],
+    readable: usize,
+    writable: usize,
+    tag: T,
+}
+
+/// A virtqueue whose chains carry a tag `T` each.
+pub struct Queue<T> {
+    ring: Box<dyn Ring>,
+    index: u16,
+    memories: Vec<Rc<DmaMemory>>,
+    chains: Vec<Option<Chain<T>>>,
+    free_slots: Vec<u16>,
+    by_token: Box<[u16]>,
+}
+
+impl<T> Queue<T> {
+    /// Makes queue number `index`, with at most `maximum_in_flight` chains whose parts lie in `memories`.
+    ///
+    /// A modern device's queue is cut to what `maximum_in_flight` chains of [`MAXIMUM_PARTS`] parts can use; a legacy
+    /// device alone says how large its queue is. The device must be reset before the queue is dropped.
+    pub fn new(
+        transport: &mut PciTransport,
+        index: u16,
+        vector: u16,
+        maximum_in_flight: u16,
+        memories: Vec<Rc<DmaMemory>>,
+    ) -> Result<Self, QueueError> {
+        let offered = transport.prepare_queue(index, vector).map_err(QueueError::Transport)?;
+        let size = queue_size(transport, offered, maximum_in_flight)?;
+        let ring = new_ring(transport, index, size)?;
+        if let Some(fault) = transport.fault() {
+            return Err(QueueError::Transport(fault));
+        }
+        let slots = maximum_in_flight.min(size);
+        Ok(Self {
+            ring,
+            index,
+            memories,
+            chains: (0..slots).map(|_| None).collect(),
+            free_slots: (0..slots).rev().collect(),
+            by_token: vec![NO_SLOT; usize::from(size)].into_boxed_slice(),
+        })
+    }
+
+    /// The queue's number, for notifying the device.
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Number of descriptors.
+    pub fn size(&self) -> usize {
+        self.by_token.len()
+    }
+
+    /// Chains in the device's hands.
+    pub fn in_flight(&self) -> usize {
+        self.chains.len() - self.free_slots.len()
+    }
+
+    /// Gives a chain to the device: `readable` parts for it to read, then `writable` ones for it to write. The tag
+    /// comes back with an error.
+    pub fn add(&mut self, readable: &[Part], writable: &[Part], tag: T) -> Result<(), (AddError, T)> {
+        match self.try_add(readable, writable) {
+            Ok((token, slot)) => {
+                let mut parts = [Part::default(); MAXIMUM_PARTS];
+                for (place, part) in parts.iter_mut().zip(readable.iter().chain(writable)) {
+                    *place = *part;
+                }
+                if let Some(entry) = self.by_token.get_mut(usize::from(token)) {
+                    *entry = slot;
+                }
+                if let Some(place) = self.chains.get_mut(usize::from(slot)) {
+                    *place = Some(Chain { parts, readable: readable.len(), writable: writable.len(), tag });
+                }
+                Ok(())
+            }
+            Err(error) => Err((error, tag)),
+        }
+    }
+
+    /// Takes the next chain that the device has used.
+    pub fn take_used(&mut self) -> Result<Option<Used<T>>, DeviceFault> {
+        let Some(token) = self.ring.peek_used() else { return Ok(None) };
+        let fault = DeviceFault::Token(token);
+        let entry =
+            self.by_token.get_mut(usize::from(token)).filter(|entry| **entry != NO_SLOT).ok_or(fault)?;
+        let slot = core::mem::replace(entry, NO_SLOT);
+        let chain = self.chains.get_mut(usize::from(slot)).and_then(Option::take).ok_or(fault)?;
+        self.free_slots.push(slot);
+        let spans = self
+            .spans(chain.parts.get(..chain.readable + chain.writable).unwrap_or_default())
+            .ok_or(fault)?;
+        let claimed = self
+            .ring
+            .pop_used(token, &spans, chain.readable, chain.writable)
+            .map_err(|_| DeviceFault::Unstable)?;
+        // At most four parts of at most 4 GiB each, but all inside memories of at most 4 GiB.
+        let room = chain
+            .parts
+            .iter()
+            .skip(chain.readable)
+            .take(chain.writable)
+            .map(|part| part.length)
+            .fold(0, u32::saturating_add);
+        Ok(Some(Used { tag: chain.tag, claimed, room }))
+    }
+
+    /// Whether a used chain is waiting.
+    pub fn has_used(&self) -> bool {
+        self.ring.peek_used().is_some()
+    }
+
+    /// Whether the device is to be notified of what was added; ask once after each batch.
+    #[must_use]
+    pub fn must_notify(&self) -> bool {
+        // The crate publishes the available index with Release only, and a processor may load the device's flag before
+        // that store is seen. Partner: the device's barrier between clearing the flag and looking at the index
+        // again [VIRTIO-1.2 2.7.13.4.1].
+        fence(Ordering::SeqCst);
+        self.ring.should_notify()
+    }
+
+    /// Asks the device for interrupts, or not. After asking for them, look at [`Self::has_used`] again before sleeping.
+    pub fn set_notifications(&mut self, notifications: Notifications) {
+        self.ring.set_interrupts(notifications == Notifications::Wanted);
+        // Partner: the device's barrier between writing the used index and looking at the flag [VIRTIO-1.2 2.7.7.2].
+        fence(Ordering::SeqCst);
+    }
+
+    fn try_add(&mut self, readable: &[Part], writable: &[Part]) -> Result<(u16, u16), AddError> {
+        let count = readable.len().saturating_add(writable.len());
+        if count == 0 || count > MAXIMUM_PARTS {
+            return Err(AddError::BadPart);
+        }
+        let mut parts = [Part::default(); MAXIMUM_PARTS];
+        for (place, part) in parts.iter_mut().zip(readable.iter().chain(writable)) {
+            *place = *part;
+        }
+        let spans = self.spans(parts.get(..count).unwrap_or_default()).ok_or(AddError::BadPart)?;
+        let slot = self.free_slots.pop().ok_or(AddError::Full)?;
+        match self.ring.add(&spans, readable.len(), writable.len()) {
+            Ok(token) => Ok((token, slot)),
+            Err(_) => {
+                self.free_slots.push(slot);
+                Err(AddError::Full)
+            }
+        }
+    }
+
+    /// The addresses of parts, all checked.
+    fn spans(&self, parts: &[Part]) -> Option<Spans> {
+        let mut spans = [None; MAXIMUM_PARTS];
+        for (place, part) in spans.iter_mut().zip(parts) {
+            *place = Some(self.memories.get(usize::from(part.memory))?.bytes(part.offset, part.length)?);
+        }
+        Some(Spans(spans))
+    }
+}
+
+/// Addresses of a chain's parts; mapped while the queue holds its memories.
+struct Spans([Option<NonNull<[u8]>>; MAXIMUM_PARTS]);
+
+impl Spans {
+    /// Lends the first `readable` and the `writable` next spans to `f` in the form that the crate asks for.
+    fn lend<R>(
+        &self,
+        readable: usize,
+        writable: usize,
+        f: impl for<'a> FnOnce(&'a [&'a [u8]], &'a mut [&'a mut [u8]]) -> R,
+    ) -> Option<R> {
+        let mut inputs: [&[u8]; MAXIMUM_PARTS] = [&[]; MAXIMUM_PARTS];
+        let mut outputs: [&mut [u8]; MAXIMUM_PARTS] = [&mut [], &mut [], &mut [], &mut []];
+        let mut spans = self.0.iter().flatten();
+        for input in inputs.get_mut(..readable)? {
+            // SAFETY: the span is mapped (see `Spans`). The reference lives only while the crate turns it into
+            // an address; the crate reads no byte through it. The device may write there meanwhile, which no code sees.
+            *input = unsafe { spans.next()?.as_ref() };
+        }
+        for output in outputs.get_mut(..writable)? {
+            // SAFETY: as above; the crate writes no byte through it either.
+            *output = unsafe { &mut *spans.next()?.as_ptr() };
+        }
+        Some(f(inputs.get(..readable)?, outputs.get_mut(..writable)?))
+    }
+}
+
+/// The crate's queue without its size in the type.
+trait Ring {
+    fn add(&mut self, spans: &Spans, readable: usize, writable: usize) -> Result<u16, Error>;
+    fn peek_used(&self) -> Option<u16>;
+    fn pop_used(&mut self, token: u16, spans: &Spans, readable: usize, writable: usize)
+    -> Result<u32, Error>;
+    fn should_notify(&self) -> bool;
+    fn set_interrupts(&mut self, wanted: bool);
+}
+
+impl<const SIZE: usize> Ring for VirtQueue<ProcessHal, SIZE> {
+    fn add(&mut self, spans: &Spans, readable: usize, writable: usize) -> Result<u16, Error> {
+        spans
+            .lend(readable, writable, |inputs, outputs| {
+                // SAFETY: the memory stays mapped while the queue lives, since the queue holds it, and the device is
+                // reset before that ends. Nothing here reads or writes it meanwhile; what shares it
+                // with another process is bytes that any side may change.
+                unsafe { VirtQueue::add(self, inputs, outputs) }
+            })
+            .unwrap_or(Err(Error::InvalidParam))
+    }
+
+    fn peek_used(&self) -> Option<u16> {
+        VirtQueue::peek_used(self)
+    }
+
+    fn pop_used(
+        &mut self,
+        token: u16,
+        spans: &Spans,
+        readable: usize,
+        writable: usize,
+    ) -> Result<u32, Error> {
+        spans
+            .lend(readable, writable, |inputs, outputs| {
+                // SAFETY: the spans are those that the chain with this token was added with.
+                unsafe { VirtQueue::pop_used(self, token, inputs, outputs) }
+            })
+            .unwrap_or(Err(Error::InvalidParam))
+    }
+
+    fn should_notify(&self) -> bool {
+        VirtQueue::should_notify(self)
+    }
+
+    fn set_interrupts(&mut self, wanted: bool) {
+        self.set_dev_notify(wanted);
+    }
+}
+
+/// The size to use of a queue for which the device says `offered`.
+fn queue_size(transport: &PciTransport, offered: u16, maximum_in_flight: u16) -> Result<u16, QueueError> {
+    // 0 means "no such queue"; a legacy driver cannot change the size [VIRTIO-1.2 4.1.5.1.3.1].
+    if !offered.is_power_of_two() || offered < 4 {
+        return Err(QueueError::Size(offered));
+    }
+    match transport {
+        PciTransport::Legacy(_) => Ok(offered),
+        PciTransport::Modern(_) => {
+            let useful =
+                usize::from(maximum_in_flight).saturating_mul(MAXIMUM_PARTS).max(4).next_power_of_two();
+            Ok(offered.min(u16::try_from(useful).unwrap_or(1 << 15)).min(LARGEST_MODERN))
+        }
+    }
+}
+
+/// The largest queue that is used where the driver may choose.
+const LARGEST_MODERN: u16 = 1024;
+
+/// Makes the crate's queue of a size that is one of those that it is compiled for.
+fn new_ring(transport: &mut PciTransport, index: u16, size: u16) -> Result<Box<dyn Ring>, QueueError> {
+    match size {
+        4 => ring::<4>(transport, index),
+        8 => ring::<8>(transport, index),
+        16 => ring::<16>(transport, index),
+        32 => ring::<32>(transport, index),
+        64 => ring::<64>(transport, index),
+        128 => ring::<128>(transport, index),
+        256 => ring::<256>(transport, index),
+        512 => ring::<512>(transport, index),
+        1024 => ring::<1024>(transport, index),
+        2048 => ring::<2048>(transport, index),
+        4096 => ring::<4096>(transport, index),
+        8192 => ring::<8192>(transport, index),
+        other => Err(QueueError::Size(other)),
+    }
+}
+
+/// Kept out of line so that only the size that is used needs stack: the crate builds its tables there.
+#[inline(never)]
+fn ring<const SIZE: usize>(transport: &mut PciTransport, index: u16) -> Result<Box<dyn Ring>, QueueError> {
+    let queue = VirtQueue::<ProcessHal, SIZE>::new(transport, index, false, false);
+    Ok(Box::new(queue.map_err(QueueError::Refused)?))
+}
+
+/// Pages of arena that one queue of `size` descriptors takes, on any transport.
+pub const fn arena_pages(size: u16) -> usize {
+    let size = size as usize;
+    // The crate's legacy layout [VIRTIO-1.2 2.7.2] is the larger one: descriptors and available ring, then the
+    // used ring, each part rounded up to more than whole pages.
+    let driver = 16 * size + 2 * (3 + size);
+    let device = 8 * size + 2 * 3;
+    driver / PAGE_SIZE + 1 + device / PAGE_SIZE + 1
+}
+
+#[cfg(test)]
+mod tests;
