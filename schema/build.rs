@@ -2,8 +2,19 @@
 
 use std::{env, fs, path::Path, process};
 
-const FILES: [&str; 10] =
-    ["boot", "device", "ipc", "manifest", "memory", "network", "process", "supervisor", "system", "time"];
+const FILES: [&str; 11] = [
+    "boot",
+    "device",
+    "ipc",
+    "manifest",
+    "memory",
+    "network",
+    "process",
+    "supervisor",
+    "system",
+    "test",
+    "time",
+];
 
 fn main() {
     let mut command = capnpc::CompilerCommand::new();

@@ -52,6 +52,11 @@ pub mod system_capnp {
 }
 
 #[rustfmt::skip]
+pub mod test_capnp {
+    include!(concat!(env!("OUT_DIR"), "/test_capnp.rs"));
+}
+
+#[rustfmt::skip]
 pub mod time_capnp {
     include!(concat!(env!("OUT_DIR"), "/time_capnp.rs"));
 }

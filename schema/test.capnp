@@ -1,0 +1,34 @@
+@0x9b6f1f6d2a51c00b;
+# What tests and benchmarks of calls talk to. No service of the system uses it.
+
+interface Echo {
+  # Gives back what it is given, in every form that a message has.
+
+  enum Failure { failed @0; overloaded @1; disconnected @2; unimplemented @3; }
+
+  echo @0 (value :UInt64) -> (value :UInt64);
+
+  blob @1 (data :Data) -> (data :Data);
+  # The same bytes. Errors: `failed` when either message is too large.
+
+  never @2 ();
+  # Does not answer.
+
+  fail @3 (kind :Failure, reason :Text);
+  # Answers with this error.
+
+  child @4 () -> (echo :Echo);
+  # A new object of the same server.
+
+  same @5 (echo :Echo) -> (echo :Echo);
+  # The same capability.
+
+  callBack @6 (echo :Echo, value :UInt64) -> (value :UInt64);
+  # What `echo` answers.
+
+  objects @7 () -> (count :UInt32, waiting :UInt32);
+  # How many objects of the server live, and how many calls of `never` wait in it.
+
+  later @8 (nanoseconds :UInt64) -> (echo :Echo);
+  # A new object, after a while.
+}
