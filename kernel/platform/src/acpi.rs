@@ -12,10 +12,6 @@ mod source;
 mod tests;
 
 use ::acpi::sdt::Signature;
-use ::acpi::sdt::fadt::Fadt;
-use ::acpi::sdt::hpet::HpetTable;
-use ::acpi::sdt::madt::Madt;
-use ::acpi::sdt::mcfg::Mcfg;
 use arrayvec::ArrayVec;
 
 use crate::address::{ApicId, Gsi, PhysicalAddress, PhysicalMemory, PhysicalRange};
@@ -303,13 +299,13 @@ impl Found {
             log::error!("acpi: a second table {signature:?}; left out");
             return;
         }
-        *seen = match signature {
-            Signature::MADT => table.fixed_part::<Madt>().map(|_| interrupts::read_madt(&table, tables)),
-            Signature::FADT => Some(fixed::read_fadt(table.padded_part::<Fadt>(), memory, tables)),
-            Signature::MCFG => table.fixed_part::<Mcfg>().map(|_| fixed::read_mcfg(&table, memory, tables)),
-            _ => table.fixed_part::<HpetTable>().map(|hpet| fixed::read_hpet(&hpet, memory, tables)),
-        }
-        .is_some();
+        let read = match signature {
+            Signature::MADT => interrupts::read_madt(&table, tables),
+            Signature::FADT => fixed::read_fadt(&table, memory, tables),
+            Signature::MCFG => fixed::read_mcfg(&table, memory, tables),
+            _ => fixed::read_hpet(&table, memory, tables),
+        };
+        *seen = read.is_some();
         if !*seen {
             log::error!("acpi: table {signature:?} is too short; left out");
         }

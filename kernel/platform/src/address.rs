@@ -43,6 +43,11 @@ impl PhysicalRange {
         }
     }
 
+    /// From address 0 to `last`, which belongs to the range.
+    pub const fn from_zero(last: u64) -> Self {
+        Self { start: 0, last }
+    }
+
     /// First address.
     pub const fn start(self) -> PhysicalAddress {
         PhysicalAddress(self.start)
@@ -88,14 +93,16 @@ pub struct Vector(pub u8);
 /// What the kernel lends to this crate: its view of physical memory.
 pub trait PhysicalMemory {
     /// A readable pointer to `length` bytes of RAM or firmware memory that stays valid for ever; `None` for
-    /// what the memory map does not hold as such.
+    /// what the memory map does not know. Firmware keeps its tables in memory of any type, reserved memory and the
+    /// BIOS area below 1 MiB included.
     fn ram(&self, physical: PhysicalAddress, length: usize) -> Option<NonNull<u8>>;
 
     /// A pointer through which `length` bytes of device registers are accessed uncached, for ever.
     /// `None` when there is no room, or when that would be RAM.
     fn map_mmio(&self, physical: PhysicalAddress, length: usize) -> Option<NonNull<u8>>;
 
-    /// Whether any byte of the range is RAM or firmware memory by the memory map.
+    /// Whether any byte of the range is RAM by the memory map: free, in use by the kernel or its loader, or kept by ACPI. What
+    /// the map only calls reserved does not count: that is where device registers are, ECAM regions for one.
     fn overlaps_ram(&self, range: PhysicalRange) -> bool;
 }
 

@@ -4,6 +4,8 @@ use core::arch::x86_64::{__cpuid_count, CpuidResult};
 
 use bitflags::bitflags;
 
+use crate::address::PhysicalRange;
+
 bitflags! {
     /// Abilities that the kernel adapts to.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +122,14 @@ pub const PLAUSIBLE_LOCAL_APIC_TIMER: core::ops::RangeInclusive<u64> = 1_000_000
 
 /// Asks the running processor.
 pub fn identify() -> ProcessorInfo {
-    decode(|leaf, subleaf| __cpuid_count(leaf, subleaf))
+    decode(__cpuid_count)
+}
+
+/// All addresses that the running processor has.
+pub(crate) fn address_space() -> PhysicalRange {
+    let bits = identify().physical_address_bits;
+    // `decode` keeps it between 36 and 52.
+    PhysicalRange::from_zero(u64::MAX >> (64 - bits))
 }
 
 /// Reads the answers of `cpuid(leaf, subleaf)`.

@@ -21,7 +21,12 @@ const PCI_CONFIGURATION: u8 = 2;
 const EXTENDED_FIELDS: u8 = 2;
 
 /// Takes over what the FADT says. Fields past the end of a short table are zero, which means absent for all of them.
-pub(super) fn read_fadt(fadt: Fadt, memory: &impl PhysicalMemory, tables: &mut PlatformTables) {
+pub(super) fn read_fadt(
+    table: &Table<'_>,
+    memory: &impl PhysicalMemory,
+    tables: &mut PlatformTables,
+) -> Option<()> {
+    let fadt: Fadt = table.padded_part();
     let revision = fadt.header.revision;
     tables.sci = Some(fadt.sci_interrupt).filter(|&sci| sci != 0).map(|sci| Gsi(u32::from(sci)));
     tables.pm_timer = pm_timer(&fadt);
@@ -29,6 +34,7 @@ pub(super) fn read_fadt(fadt: Fadt, memory: &impl PhysicalMemory, tables: &mut P
         tables.reset = reset_register(fadt.reset_reg, fadt.reset_value, memory);
     }
     tables.soft_off = soft_off(&fadt, memory);
+    Some(())
 }
 
 fn pm_timer(fadt: &Fadt) -> Option<PmTimerDescription> {
@@ -110,7 +116,12 @@ fn soft_off(fadt: &Fadt, memory: &impl PhysicalMemory) -> Option<SoftOff> {
 }
 
 /// Takes over the regions that the MCFG lists, without those that contradict another or lie in RAM.
-pub(super) fn read_mcfg(table: &Table<'_>, memory: &impl PhysicalMemory, tables: &mut PlatformTables) {
+pub(super) fn read_mcfg(
+    table: &Table<'_>,
+    memory: &impl PhysicalMemory,
+    tables: &mut PlatformTables,
+) -> Option<()> {
+    table.fixed_part::<Mcfg>()?;
     for entry in table.after::<Mcfg>().chunks_exact(size_of::<McfgEntry>()) {
         let Some(entry) = read::<McfgEntry>(entry) else { continue };
         let region = EcamRegion {
@@ -132,6 +143,7 @@ pub(super) fn read_mcfg(table: &Table<'_>, memory: &impl PhysicalMemory, tables:
             log::error!("acpi: unusable {region:x?}; left out");
         }
     }
+    Some(())
 }
 
 fn contradicts(known: &EcamRegion, new: &EcamRegion, range: PhysicalRange) -> bool {
@@ -141,7 +153,12 @@ fn contradicts(known: &EcamRegion, new: &EcamRegion, range: PhysicalRange) -> bo
 }
 
 /// Takes over where the HPET is.
-pub(super) fn read_hpet(hpet: &HpetTable, memory: &impl PhysicalMemory, tables: &mut PlatformTables) {
+pub(super) fn read_hpet(
+    table: &Table<'_>,
+    memory: &impl PhysicalMemory,
+    tables: &mut PlatformTables,
+) -> Option<()> {
+    let hpet: HpetTable = table.fixed_part()?;
     let (space, address) = (hpet.base_address.address_space, hpet.base_address.address);
     let registers = PhysicalRange::new(PhysicalAddress(address), 1024);
     let usable = space == SYSTEM_MEMORY
@@ -153,4 +170,5 @@ pub(super) fn read_hpet(hpet: &HpetTable, memory: &impl PhysicalMemory, tables: 
     } else {
         log::error!("acpi: unusable HPET at {address:#x} in space {space}; left out");
     }
+    Some(())
 }

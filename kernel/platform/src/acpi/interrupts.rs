@@ -18,11 +18,10 @@ const LOCAL_X2APIC: u8 = 9;
 /// The processor may be used now. Those that could only be plugged in later are left out. [ACPI-6.5 table 5.22]
 const ENABLED: u32 = 1;
 
-/// Takes over what the MADT says.
-pub(super) fn read_madt(table: &Table<'_>, tables: &mut PlatformTables) {
-    if let Some(madt) = table.fixed_part::<Madt>() {
-        tables.local_apic_address = Some(PhysicalAddress(u64::from(madt.local_apic_address)));
-    }
+/// Takes over what the MADT says; `None` when it is too short.
+pub(super) fn read_madt(table: &Table<'_>, tables: &mut PlatformTables) -> Option<()> {
+    let madt: Madt = table.fixed_part()?;
+    tables.local_apic_address = Some(PhysicalAddress(u64::from(madt.local_apic_address)));
     for (kind, entry) in (Entries { rest: table.after::<Madt>() }) {
         let understood = match kind {
             LOCAL_APIC => read::<LocalApicEntry>(entry).map(|entry| {
@@ -48,6 +47,7 @@ pub(super) fn read_madt(table: &Table<'_>, tables: &mut PlatformTables) {
             log::error!("acpi: MADT entry of type {kind} is too short; left out");
         }
     }
+    Some(())
 }
 
 fn add_processor(id: ApicId, tables: &mut PlatformTables) {

@@ -1,1 +1,6 @@
+//! Good tables as clouds and QEMU have them, broken ones, and many mutations of both.
 
+mod build;
+mod good;
+mod malformed;
+mod mutation;

@@ -59,7 +59,7 @@ pub enum BarFault {
     ImpossibleSize,
     /// The type bits have a reserved value, or a 64-bit BAR has no upper half.
     ImpossibleType,
-    /// The range wraps, is not aligned to its size, or leaves the address space.
+    /// The range wraps, is not aligned to its size, or leaves the processor's address space.
     ImpossibleAddress,
     /// It overlaps RAM or firmware memory.
     OverlapsMemory,
@@ -177,6 +177,8 @@ pub(super) struct Surroundings<'a, M> {
     pub(super) tables: &'a PlatformTables,
     pub(super) memory: &'a M,
     pub(super) known: &'a [Function],
+    /// All addresses that the processor has.
+    pub(super) address_space: PhysicalRange,
     /// `None` on a root bus and behind a bridge that forwards what no one else takes.
     pub(super) windows: Option<Windows>,
 }
@@ -319,6 +321,7 @@ fn check<M: PhysicalMemory>(
             Some(BarFault::OverlapsKernel)
         }
         BarKind::Io => None,
+        _ if !surroundings.address_space.contains(range) => Some(BarFault::ImpossibleAddress),
         _ if surroundings.memory.overlaps_ram(range) => Some(BarFault::OverlapsMemory),
         _ if surroundings.tables.overlaps_kernel_registers(range) => Some(BarFault::OverlapsKernel),
         _ => None,

@@ -8,7 +8,8 @@ use super::{
     PowerManagement, Switch, command, register,
 };
 use crate::acpi::PlatformTables;
-use crate::address::PhysicalMemory;
+use crate::address::{PhysicalMemory, PhysicalRange};
+use crate::processor;
 
 const NO_VENDOR: u16 = 0xffff;
 const MULTIPLE_FUNCTIONS: u8 = 1 << 7;
@@ -27,17 +28,122 @@ pub fn enumerate(
     functions: &mut Functions,
 ) {
     functions.clear();
-    scan_segment(configuration, tables, memory, functions, 0, 0);
+    let mut walk =
+        Walk { configuration, tables, memory, address_space: processor::address_space(), functions };
+    walk.segment(0, 0);
     for region in &tables.ecam_regions {
-        let (segment, bus) = (region.segment, region.first_bus);
-        let known =
-            functions.iter().any(|found| found.address.segment() == segment && found.address.bus() == bus);
-        if !known && (segment, bus) != (0, 0) {
-            scan_segment(configuration, tables, memory, functions, segment, bus);
+        if !walk.knows_bus(region.segment, region.first_bus) {
+            walk.segment(region.segment, region.first_bus);
         }
     }
     if functions.is_full() {
         log::error!("pci: more than {MAXIMUM_FUNCTIONS} functions; the rest is left out");
+    }
+}
+
+/// The walk from the root buses down.
+struct Walk<'a, C, M> {
+    configuration: &'a mut C,
+    tables: &'a PlatformTables,
+    memory: &'a M,
+    address_space: PhysicalRange,
+    functions: &'a mut Functions,
+}
+
+/// A bus that is walked.
+struct Bus {
+    segment: u16,
+    number: u8,
+    /// Last bus that a bridge on this one may lead to.
+    last: u8,
+    /// What reaches the bus; `None` for everything.
+    windows: Option<Windows>,
+}
+
+impl<C: ConfigurationSpace, M: PhysicalMemory> Walk<'_, C, M> {
+    fn knows_bus(&self, segment: u16, bus: u8) -> bool {
+        self.functions.iter().any(|known| known.address.segment() == segment && known.address.bus() == bus)
+    }
+
+    /// Walks a root bus and all buses behind its bridges. A bus behind a bridge has a higher number than the bus that
+    /// the bridge is on, so counting up meets each one after its bridge, and a loop cannot be written down.
+    fn segment(&mut self, segment: u16, root: u8) {
+        let mut found = BusSet::default();
+        found.insert(root);
+        for number in root..=u8::MAX {
+            if !found.contains(number) || number != root && self.knows_bus(segment, number) {
+                continue;
+            }
+            let bridge = self.functions.iter().find_map(|bridge| match bridge.kind {
+                FunctionKind::Bridge { secondary, subordinate }
+                    if secondary == number && number != root && bridge.address.segment() == segment =>
+                {
+                    Some((bridge.address, bridge.class, subordinate))
+                }
+                _ => None,
+            });
+            let (last, windows) = match bridge {
+                None => (u8::MAX, None),
+                Some((_, SUBTRACTIVE_BRIDGE_TO_PCI, subordinate)) => (subordinate, None),
+                Some((address, _, subordinate)) => {
+                    (subordinate, Some(Windows::read(self.configuration, address)))
+                }
+            };
+            self.bus(&Bus { segment, number, last, windows }, &mut found);
+        }
+    }
+
+    /// Walks the devices of one bus, and adds the buses that its bridges lead to.
+    fn bus(&mut self, bus: &Bus, found: &mut BusSet) {
+        for device in 0..PciAddress::DEVICES {
+            for function in 0..PciAddress::FUNCTIONS {
+                let Some(address) = PciAddress::new(bus.segment, bus.number, device, function) else {
+                    continue;
+                };
+                let vendor = self.configuration.read_u16(address, register::VENDOR);
+                let is_present = vendor != NO_VENDOR && vendor != 0;
+                if is_present && !self.function(address, bus, found) {
+                    return;
+                }
+                // Only function 0 says whether there are others.
+                let header = self.configuration.read_u8(address, register::HEADER_TYPE);
+                if function == 0 && (!is_present || header & MULTIPLE_FUNCTIONS == 0) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Adds one function; false when there is no room for more.
+    fn function(&mut self, address: PciAddress, bus: &Bus, found: &mut BusSet) -> bool {
+        if self.functions.is_full() {
+            return false;
+        }
+        let surroundings = Surroundings {
+            tables: self.tables,
+            memory: self.memory,
+            known: self.functions.as_slice(),
+            address_space: self.address_space,
+            windows: bus.windows,
+        };
+        let mut function = read_function(self.configuration, address, &surroundings);
+        if let FunctionKind::Bridge { secondary, subordinate } = function.kind {
+            let is_sane = secondary > bus.number
+                && secondary <= subordinate
+                && subordinate <= bus.last
+                && !found.contains(secondary);
+            if is_sane {
+                found.insert(secondary);
+            } else {
+                log::error!(
+                    "pci: {address}: bridge to impossible buses {secondary:#x} to {subordinate:#x}; not followed"
+                );
+                function.kind = FunctionKind::Bridge { secondary: 0, subordinate: 0 };
+            }
+        }
+        prepare(self.configuration, &function, self.memory);
+        self.functions.push(function);
+        true
     }
 }
 
@@ -53,69 +159,6 @@ impl BusSet {
     fn insert(&mut self, bus: u8) {
         if let Some(word) = self.0.get_mut(usize::from(bus >> 6)) {
             *word |= 1 << (bus & 63);
-        }
-    }
-}
-
-/// Scans a root bus and all buses behind its bridges. A bus behind a bridge has a higher number than the bus that the
-/// bridge is on, so counting up meets each one after its bridge, and a loop cannot be written down.
-fn scan_segment(
-    configuration: &mut impl ConfigurationSpace,
-    tables: &PlatformTables,
-    memory: &impl PhysicalMemory,
-    functions: &mut Functions,
-    segment: u16,
-    root: u8,
-) {
-    let mut buses = BusSet::default();
-    buses.insert(root);
-    for bus in root..=u8::MAX {
-        if !buses.contains(bus) {
-            continue;
-        }
-        let bridge = functions.iter().copied().find(|function| {
-            let behind = matches!(function.kind, FunctionKind::Bridge { secondary, .. } if secondary == bus);
-            behind && function.address.segment() == segment && bus != root
-        });
-        let last = match bridge.map(|bridge| bridge.kind) {
-            Some(FunctionKind::Bridge { subordinate, .. }) => subordinate,
-            _ => u8::MAX,
-        };
-        let windows = bridge
-            .filter(|bridge| bridge.class != SUBTRACTIVE_BRIDGE_TO_PCI)
-            .map(|bridge| Windows::read(configuration, bridge.address));
-        for device in 0..PciAddress::DEVICES {
-            for function in 0..PciAddress::FUNCTIONS {
-                let Some(address) = PciAddress::new(segment, bus, device, function) else { continue };
-                let vendor = configuration.read_u16(address, register::VENDOR);
-                if vendor != NO_VENDOR && vendor != 0 {
-                    let surroundings = Surroundings { tables, memory, known: functions.as_slice(), windows };
-                    let mut found = read_function(configuration, address, &surroundings);
-                    if let FunctionKind::Bridge { secondary, subordinate } = &mut found.kind {
-                        let sane = *secondary > bus
-                            && *secondary <= *subordinate
-                            && *subordinate <= last
-                            && !buses.contains(*secondary);
-                        if sane {
-                            buses.insert(*secondary);
-                        } else {
-                            log::error!(
-                                "pci: {address}: bridge to impossible buses {secondary:#x} to {subordinate:#x}; not followed"
-                            );
-                            (*secondary, *subordinate) = (0, 0);
-                        }
-                    }
-                    prepare(configuration, &found, memory);
-                    if functions.try_push(found).is_err() {
-                        return;
-                    }
-                }
-                // Only function 0 says whether there are others.
-                let header = configuration.read_u8(address, register::HEADER_TYPE);
-                if function == 0 && (vendor == NO_VENDOR || header & MULTIPLE_FUNCTIONS == 0) {
-                    break;
-                }
-            }
         }
     }
 }

@@ -1,1 +1,5 @@
+//! Functions of a fake machine, good and bad.
 
+mod enumeration;
+mod fake;
+mod functions;

@@ -22,7 +22,7 @@ pub(super) fn write(memory: &mut TrampolineMemory, stub: u64, stub_physical: Phy
         }
     }
     let physical = memory.physical;
-    let table = |page: u64| physical + page * PAGE | PRESENT | WRITABLE;
+    let table = |page: u64| (physical + page * PAGE) | PRESENT | WRITABLE;
     let index = |level: u32| stub >> (12 + 9 * level) & (ENTRIES - 1);
 
     set(memory, 1, 0, table(2));
