@@ -15,6 +15,7 @@ extern crate alloc;
 
 mod image;
 mod layout;
+pub mod package;
 mod start;
 mod start_info;
 

@@ -20,6 +20,7 @@ pub struct Mapping {
     range: Range,
     pointer: NonNull<u8>,
     length: usize,
+    protection: Protection,
 }
 
 impl Mapping {
@@ -64,12 +65,27 @@ impl Mapping {
         }
         let pointer = NonNull::new(ptr::with_exposed_provenance_mut(range.start() as usize))
             .ok_or_else(|| Error::failed("nothing is mapped at address 0".into()))?;
-        Ok(Self { range, pointer, length: pages as usize * PAGE_SIZE })
+        Ok(Self { range, pointer, length: pages as usize * PAGE_SIZE, protection })
     }
 
     /// First byte.
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.pointer
+    }
+
+    /// Copies `bytes` to `offset`, for who fills memory without `unsafe` code. Errors: `failed` when they do not fit, or
+    /// the mapping is not writable.
+    pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        let fits = offset.checked_add(bytes.len()).is_some_and(|end| end <= self.length);
+        if !fits || self.protection != Protection::ReadWrite {
+            return Err(Error::failed("the bytes do not fit the mapping, or it is not writable".into()));
+        }
+        // SAFETY: the range lies in the mapping, which is writable and stays while `self` does. No reference to its
+        // bytes exists: it is handed out as a pointer only, so that `bytes` is not part of it.
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.pointer.as_ptr().add(offset), bytes.len());
+        }
+        Ok(())
     }
 
     /// Length in bytes.

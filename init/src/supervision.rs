@@ -1,0 +1,412 @@
+//! The state of every process of the manifest, and what follows from each event.
+//!
+//! ```text
+//!              needs met          started            ended, policy: again
+//!   Waiting --------------> Starting -------> Running ------------------> BackOff
+//!      ^                       |  start failed                               |
+//!      |                       +------------> BackOff, or Failed             |
+//!      +---------------------------------------------------------------------+ its time has come
+//!
+//!   Waiting, BackOff -- what it needs is gone for good --> Failed
+//!   Running -- ended, policy: leave it --> Stopped      -- restarted too often --> Failed
+//! ```
+
+use crate::{
+    ending::{Cause, Ending},
+    restart::{History, Success, Verdict},
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::{fmt, time::Duration};
+use log::Level;
+use manifest::{Entry, Manifest};
+
+/// Starts in a row that may fail for want of something that may come, before init gives up.
+const FAILED_STARTS: u32 = 6;
+
+/// Wait after the first of them; it doubles.
+const FAILED_START_WAIT: Duration = Duration::from_millis(50);
+
+/// Index of a process in the manifest.
+pub type Unit = usize;
+
+/// What init is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start this process.
+    Start(Unit),
+    /// Kill this process, which runs.
+    Kill(Unit),
+    /// Call [`Supervision::tick`] at this time.
+    WakeAt(Duration),
+    /// Log this line.
+    Log(Level, String),
+}
+
+/// Where a process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// For exports that it needs.
+    Waiting,
+    /// It is being built.
+    Starting,
+    /// It runs; the number is the kernel's.
+    Running(u32),
+    /// It ended and is started again at this time.
+    BackOff(Duration),
+    /// It ended, and its policy says to leave it.
+    Stopped,
+    /// Init gave up on it.
+    Failed,
+}
+
+impl State {
+    /// Whether it will never run again.
+    fn is_final(self) -> bool {
+        matches!(self, Self::Stopped | Self::Failed)
+    }
+}
+
+/// Whether a process can be given an export of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Availability {
+    /// Now.
+    Ready,
+    /// Not yet.
+    Wait,
+    /// Never again.
+    Gone,
+}
+
+/// Why a process could not be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartFailure {
+    /// It will not get better: a missing binary, a missing device.
+    Permanent(String),
+    /// It may: memory or a device that others hold.
+    Temporary(String),
+}
+
+/// One process.
+#[derive(Debug)]
+struct Process {
+    name: String,
+    /// The exports that it needs.
+    needs: Vec<Need>,
+    /// Its own exports, and whether each is offered now.
+    exports: Vec<(String, Offer)>,
+    state: State,
+    history: History,
+    restarts: u32,
+    failed_starts: u32,
+    started: Duration,
+    /// A kill that came while it was being built.
+    doomed: bool,
+    problem: String,
+    last: Option<Ending>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    Absent,
+    Present,
+}
+
+/// An export of another process: indexes of the process and of the export in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Need {
+    process: Unit,
+    export: usize,
+}
+
+/// All processes of a manifest.
+#[derive(Debug)]
+pub struct Supervision {
+    processes: Vec<Process>,
+    /// Whether the log has been told that everything runs.
+    announced: bool,
+}
+
+impl Supervision {
+    /// The processes of a checked manifest, none of them started.
+    pub fn new(manifest: &Manifest) -> Self {
+        let process = |entry: &Entry| Process {
+            name: entry.name.clone(),
+            needs: entry.needs().filter_map(|export| need(manifest, export)).collect(),
+            exports: entry.exports.iter().map(|name| (name.clone(), Offer::Absent)).collect(),
+            state: State::Waiting,
+            history: History::new(entry.restart),
+            restarts: 0,
+            failed_starts: 0,
+            started: Duration::ZERO,
+            doomed: false,
+            problem: String::new(),
+            last: None,
+        };
+        Self { processes: manifest.entries.iter().map(process).collect(), announced: false }
+    }
+
+    /// Starts what needs nothing.
+    pub fn begin(&mut self) -> Vec<Action> {
+        self.settle(Vec::new())
+    }
+
+    /// A process that was to be started runs.
+    pub fn started(&mut self, unit: Unit, id: u32, now: Duration) -> Vec<Action> {
+        let Some(process) = self.in_state(unit, State::Starting) else { return Vec::new() };
+        process.state = State::Running(id);
+        process.started = now;
+        process.failed_starts = 0;
+        let actions =
+            if core::mem::take(&mut process.doomed) { alloc::vec![Action::Kill(unit)] } else { Vec::new() };
+        self.settle(actions)
+    }
+
+    /// A process could not be started.
+    pub fn start_failed(&mut self, unit: Unit, failure: StartFailure, now: Duration) -> Vec<Action> {
+        let Some(process) = self.in_state(unit, State::Starting) else { return Vec::new() };
+        process.doomed = false;
+        process.withdraw();
+        let name = &process.name;
+        let action = match failure {
+            StartFailure::Temporary(problem) if process.failed_starts < FAILED_STARTS => {
+                let wait = FAILED_START_WAIT * (1 << process.failed_starts);
+                process.failed_starts += 1;
+                process.state = State::BackOff(now + wait);
+                let line = format!("process {name}: {problem}, trying again in {} ms", wait.as_millis());
+                process.problem = problem;
+                alloc::vec![Action::Log(Level::Warn, line), Action::WakeAt(now + wait)]
+            }
+            StartFailure::Permanent(problem) | StartFailure::Temporary(problem) => {
+                process.state = State::Failed;
+                let line = format!("process {name}: {problem}, failed");
+                process.problem = problem;
+                alloc::vec![Action::Log(Level::Error, line)]
+            }
+        };
+        self.settle(action)
+    }
+
+    /// A process offers one of its exports.
+    pub fn exported(&mut self, unit: Unit, export: usize) -> Vec<Action> {
+        let process = self.processes.get_mut(unit);
+        // A process may call before init has heard that it runs.
+        let live = process.filter(|process| matches!(process.state, State::Starting | State::Running(_)));
+        if let Some((_, offer)) = live.and_then(|process| process.exports.get_mut(export)) {
+            *offer = Offer::Present;
+        }
+        self.settle(Vec::new())
+    }
+
+    /// A process ended, and all that it had has been taken back.
+    pub fn ended(&mut self, unit: Unit, ending: Ending, now: Duration) -> Vec<Action> {
+        let Some(process) = self.in_state(unit, State::Running(ending.id)) else { return Vec::new() };
+        process.withdraw();
+        process.last = Some(ending);
+        let words = format!("process {} ({}): {}", process.name, ending.id, ending.cause);
+        process.problem = if ending.is_success() { String::new() } else { ending.cause.to_string() };
+        let success = if ending.is_success() { Success::Yes } else { Success::No };
+        let verdict = process.history.ended(process.started, now, success);
+        let actions = match verdict {
+            Verdict::Restart(wait) => {
+                process.restarts = process.restarts.saturating_add(1);
+                process.state = State::BackOff(now + wait);
+                let line = format!("{words}, restarting ({} time)", Ordinal(process.restarts));
+                alloc::vec![Action::Log(level(&ending), line), Action::WakeAt(now + wait)]
+            }
+            Verdict::Leave => {
+                process.state = State::Stopped;
+                alloc::vec![Action::Log(level(&ending), format!("{words}, not restarted"))]
+            }
+            Verdict::GiveUp => {
+                process.state = State::Failed;
+                let policy = process.history.policy();
+                let why = format!("gave up after {} restarts in {} s", policy.maximum, policy.window_seconds);
+                process.problem = format!("{}, {why}", ending.cause);
+                alloc::vec![Action::Log(Level::Error, format!("{words}, {why}"))]
+            }
+        };
+        self.settle(actions)
+    }
+
+    /// Starts what has waited long enough.
+    pub fn tick(&mut self, now: Duration) -> Vec<Action> {
+        for process in &mut self.processes {
+            if matches!(process.state, State::BackOff(time) if time <= now) {
+                process.state = State::Waiting;
+            }
+        }
+        self.settle(Vec::new())
+    }
+
+    /// Somebody wants a process killed; one that does not run stays as it is.
+    pub fn kill(&mut self, unit: Unit) -> Vec<Action> {
+        match self.processes.get_mut(unit) {
+            Some(Process { state: State::Running(_), .. }) => alloc::vec![Action::Kill(unit)],
+            Some(process @ Process { state: State::Starting, .. }) => {
+                process.doomed = true;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether an export can be had.
+    pub fn availability(&self, unit: Unit, export: usize) -> Availability {
+        match self.processes.get(unit) {
+            Some(process) if process.state.is_final() => Availability::Gone,
+            Some(process) => match process.exports.get(export) {
+                Some((_, Offer::Present)) => Availability::Ready,
+                Some((_, Offer::Absent)) => Availability::Wait,
+                None => Availability::Gone,
+            },
+            None => Availability::Gone,
+        }
+    }
+
+    /// Where a process stands.
+    pub fn state(&self, unit: Unit) -> Option<State> {
+        self.processes.get(unit).map(|process| process.state)
+    }
+
+    /// How often a process was started again.
+    pub fn restarts(&self, unit: Unit) -> u32 {
+        self.processes.get(unit).map_or(0, |process| process.restarts)
+    }
+
+    /// The last thing that went wrong with a process, or nothing.
+    pub fn problem(&self, unit: Unit) -> &str {
+        self.processes.get(unit).map_or("", |process| &process.problem)
+    }
+
+    /// How a process ended last.
+    pub fn last_ending(&self, unit: Unit) -> Option<Ending> {
+        self.processes.get(unit).and_then(|process| process.last)
+    }
+
+    fn in_state(&mut self, unit: Unit, state: State) -> Option<&mut Process> {
+        self.processes.get_mut(unit).filter(|process| process.state == state)
+    }
+
+    /// Draws all conclusions from the states as they are now.
+    fn settle(&mut self, mut actions: Vec<Action>) -> Vec<Action> {
+        // A failure can make others fail, at most once each.
+        while let Some((unit, problem)) = self.hopeless() {
+            let Some(process) = self.processes.get_mut(unit) else { break };
+            process.state = State::Failed;
+            actions.push(Action::Log(Level::Error, format!("process {}: {problem}, failed", process.name)));
+            process.problem = problem;
+        }
+        for unit in 0..self.processes.len() {
+            if self.can_start(unit)
+                && let Some(process) = self.processes.get_mut(unit)
+            {
+                process.state = State::Starting;
+                actions.push(Action::Start(unit));
+            }
+        }
+        if !self.announced && self.processes.iter().all(Process::is_settled) {
+            self.announced = true;
+            actions.push(self.announcement());
+        }
+        actions
+    }
+
+    /// A process that can never start, and why.
+    fn hopeless(&self) -> Option<(Unit, String)> {
+        self.processes.iter().enumerate().find_map(|(unit, process)| {
+            if !matches!(process.state, State::Waiting | State::BackOff(_)) {
+                return None;
+            }
+            process.needs.iter().find_map(|need| {
+                let provider =
+                    self.processes.get(need.process).filter(|provider| provider.state.is_final())?;
+                let (export, _) = provider.exports.get(need.export)?;
+                let what = if provider.state == State::Stopped { "stopped" } else { "failed" };
+                Some((unit, format!("needs {export} of {}, which {what}", provider.name)))
+            })
+        })
+    }
+
+    fn can_start(&self, unit: Unit) -> bool {
+        let ready = |need: &Need| self.availability(need.process, need.export) == Availability::Ready;
+        self.processes
+            .get(unit)
+            .is_some_and(|process| process.state == State::Waiting && process.needs.iter().all(ready))
+    }
+
+    /// The line that closes the boot.
+    fn announcement(&self) -> Action {
+        let named = |wanted: fn(State) -> bool| {
+            let names = self.processes.iter().filter(|process| wanted(process.state));
+            names.map(|process| process.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let running = named(|state| matches!(state, State::Running(_)));
+        let stopped = named(|state| state == State::Stopped);
+        let failed = named(|state| state == State::Failed);
+        let (level, verdict) =
+            if failed.is_empty() { (Level::Info, "ready") } else { (Level::Error, "incomplete") };
+        let mut line = format!("capos: {verdict}");
+        for (what, names) in [("running", running), ("ended", stopped), ("failed", failed)] {
+            if !names.is_empty() {
+                line.push_str(&format!("; {what}: {names}"));
+            }
+        }
+        Action::Log(level, line)
+    }
+}
+
+impl Process {
+    /// Takes back all that it offered.
+    fn withdraw(&mut self) {
+        for (_, offer) in &mut self.exports {
+            *offer = Offer::Absent;
+        }
+    }
+
+    /// Whether it has come as far as it will: it runs and offers all it is to, or will never run.
+    fn is_settled(&self) -> bool {
+        match self.state {
+            State::Running(_) => self.exports.iter().all(|(_, offer)| *offer == Offer::Present),
+            State::Waiting | State::Starting | State::BackOff(_) => false,
+            State::Stopped | State::Failed => true,
+        }
+    }
+}
+
+fn need(manifest: &Manifest, export: &manifest::Export) -> Option<Need> {
+    let process = manifest.position(&export.process)?;
+    let exports = &manifest.entries.get(process)?.exports;
+    Some(Need { process, export: exports.iter().position(|name| *name == export.name)? })
+}
+
+/// A process that was killed was killed on purpose.
+fn level(ending: &Ending) -> Level {
+    match ending.cause {
+        Cause::Exited(0) => Level::Info,
+        Cause::Killed => Level::Warn,
+        Cause::Exited(_) | Cause::Fault { .. } => Level::Error,
+    }
+}
+
+/// A number in words: 1st, 2nd, 3rd, 4th.
+struct Ordinal(u32);
+
+impl fmt::Display for Ordinal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ending = match (self.0 % 10, self.0 % 100) {
+            (_, 11..=13) => "th",
+            (1, _) => "st",
+            (2, _) => "nd",
+            (3, _) => "rd",
+            _ => "th",
+        };
+        write!(formatter, "{}{ending}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The supervision together with the capabilities that it is about.
+
+use crate::{binaries::Binaries, event::Event};
+use alloc::{rc::Rc, string::String, vec::Vec};
+use capnp::{Error, capability::Client};
+use core::{cell::RefCell, time::Duration};
+use manifest::Manifest;
+use rt::{FirstProcess, Signal};
+use schema::process_capnp::process;
+use supervision::{Action, Availability, Ending, Supervision, Unit, status::GrantRow};
+
+/// What init must know about the machine.
+pub(crate) struct Machine {
+    /// Frames of 4 KiB.
+    pub(crate) frames: u64,
+    /// "direct", or the IOMMU's name.
+    pub(crate) dma_mode: String,
+}
+
+impl Machine {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// Those of `SystemInfo.summary`.
+    pub(crate) async fn read(first: &FirstProcess) -> Result<Self, Error> {
+        let answer = first.system_info.summary_request().send().promise.await?;
+        let summary = answer.get()?;
+        Ok(Self { frames: summary.get_memory_frames(), dma_mode: summary.get_dma_mode()?.to_string()? })
+    }
+}
+
+/// One life of a process: a restart begins the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Incarnation(u64);
+
+/// A process that runs.
+pub(crate) struct Running {
+    /// Full control over it.
+    pub(crate) process: process::Client,
+    /// What it holds, in words.
+    pub(crate) grants: Vec<GrantRow>,
+}
+
+/// What init holds of one process.
+struct Held {
+    incarnation: Incarnation,
+    running: Option<Running>,
+    /// The capabilities behind its exports, in the manifest's order.
+    exports: Vec<Option<Client>>,
+}
+
+/// The running system.
+pub(crate) struct System {
+    pub(crate) first: FirstProcess,
+    pub(crate) machine: Machine,
+    pub(crate) manifest: Manifest,
+    pub(crate) binaries: Binaries,
+    /// Signalled when any process has been reaped.
+    pub(crate) exits: Signal,
+    /// Something about a process changed.
+    pub(crate) changes: Event,
+    supervision: RefCell<Supervision>,
+    held: RefCell<Vec<Held>>,
+}
+
+impl System {
+    /// A system of which nothing is started.
+    ///
+    /// # Errors
+    /// When the boot package is malformed, or the kernel gives no signal.
+    pub(crate) async fn new(
+        first: FirstProcess,
+        machine: Machine,
+        manifest: Manifest,
+    ) -> Result<Rc<Self>, Error> {
+        let binaries = Binaries::new(first.boot_package, first.boot_package_memory.clone())?;
+        let held = manifest.entries.iter().map(|entry| Held {
+            incarnation: Incarnation(0),
+            running: None,
+            exports: alloc::vec![None; entry.exports.len()],
+        });
+        Ok(Rc::new(Self {
+            binaries,
+            exits: Signal::new().await?,
+            changes: Event::default(),
+            supervision: RefCell::new(Supervision::new(&manifest)),
+            held: RefCell::new(held.collect()),
+            first,
+            machine,
+            manifest,
+        }))
+    }
+
+    /// Starts what needs nothing; the rest follows from events.
+    pub(crate) fn begin(self: &Rc<Self>) {
+        self.dispatch(|supervision, _| supervision.begin());
+    }
+
+    /// Tells the supervision of an event, and does what it says.
+    pub(crate) fn dispatch(self: &Rc<Self>, event: impl FnOnce(&mut Supervision, Duration) -> Vec<Action>) {
+        let actions = event(&mut self.supervision.borrow_mut(), rt::now());
+        actions.into_iter().for_each(|action| self.perform(action));
+        self.changes.happened();
+    }
+
+    fn perform(self: &Rc<Self>, action: Action) {
+        let system = Rc::clone(self);
+        match action {
+            Action::Start(unit) => rt::spawn(system.launch(unit)),
+            Action::Kill(unit) => rt::spawn(system.kill(unit)),
+            Action::WakeAt(time) => rt::spawn(async move {
+                rt::sleep_until(time).await;
+                system.dispatch(Supervision::tick);
+            }),
+            Action::Log(level, line) => log::log!(level, "{line}"),
+        }
+    }
+
+    /// Looks at the supervision.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Supervision) -> R) -> R {
+        look(&self.supervision.borrow())
+    }
+
+    /// Begins the next life of a process.
+    pub(crate) fn next_incarnation(&self, unit: Unit) -> Incarnation {
+        self.with_held(unit, |held| {
+            held.incarnation = Incarnation(held.incarnation.0.wrapping_add(1));
+            held.incarnation
+        })
+        .unwrap_or(Incarnation(0))
+    }
+
+    /// Whether this is the present life of a process.
+    pub(crate) fn is_current(&self, unit: Unit, incarnation: Incarnation) -> bool {
+        self.with_held(unit, |held| held.incarnation == incarnation).unwrap_or(false)
+    }
+
+    /// Takes control over a process that was started.
+    pub(crate) fn set_running(&self, unit: Unit, running: Running) {
+        self.with_held(unit, |held| held.running = Some(running));
+    }
+
+    /// Lets go of all that belongs to the present life of a process, which is over.
+    pub(crate) fn forget(&self, unit: Unit) {
+        let gone = self.with_held(unit, |held| {
+            held.incarnation = Incarnation(held.incarnation.0.wrapping_add(1));
+            let exports = held.exports.iter_mut().map(Option::take).collect::<Vec<_>>();
+            (held.running.take(), exports)
+        });
+        // Dropped here, after the table is free again: a drop can make calls.
+        drop(gone);
+    }
+
+    /// What a process that runs holds.
+    pub(crate) fn grant_rows(&self, unit: Unit) -> Vec<GrantRow> {
+        self.with_held(unit, |held| held.running.as_ref().map(|running| running.grants.clone()))
+            .flatten()
+            .unwrap_or_default()
+    }
+
+    /// Keeps a capability that a process exports.
+    pub(crate) fn keep_export(self: &Rc<Self>, unit: Unit, export: usize, capability: Client) {
+        let before =
+            self.with_held(unit, |held| held.exports.get_mut(export).map(|slot| slot.replace(capability)));
+        drop(before);
+        self.dispatch(|supervision, _| supervision.exported(unit, export));
+    }
+
+    /// The capability behind an export, if its process offers it now.
+    pub(crate) fn exported(&self, process: &str, export: &str) -> Option<Client> {
+        let (unit, index) = self.find_export(process, export)?;
+        self.with_held(unit, |held| held.exports.get(index).cloned().flatten()).flatten()
+    }
+
+    /// Indexes of a process and of one of its exports.
+    pub(crate) fn find_export(&self, process: &str, export: &str) -> Option<(Unit, usize)> {
+        let unit = self.manifest.position(process)?;
+        let exports = &self.manifest.entries.get(unit)?.exports;
+        Some((unit, exports.iter().position(|name| name == export)?))
+    }
+
+    /// Waits until an export can be had.
+    ///
+    /// # Errors
+    /// `disconnected` when its process will never run again.
+    pub(crate) async fn acquire(&self, unit: Unit, export: usize) -> Result<Client, Error> {
+        loop {
+            let seen = self.changes.count();
+            match self.look(|supervision| supervision.availability(unit, export)) {
+                Availability::Gone => {
+                    return Err(Error::disconnected("init has given up on its process".into()));
+                }
+                Availability::Ready if self.is_alive(unit).await => {
+                    let client = self.with_held(unit, |held| held.exports.get(export).cloned().flatten());
+                    if let Some(client) = client.flatten() {
+                        return Ok(client);
+                    }
+                }
+                // A process that has just died is not known to be dead before it is reaped.
+                Availability::Ready | Availability::Wait => {}
+            }
+            self.changes.after(seen).await;
+        }
+    }
+
+    async fn is_alive(&self, unit: Unit) -> bool {
+        let Some(process) = self.process(unit) else { return false };
+        match status(&process).await {
+            Ok(status) => status.ending.is_none(),
+            Err(_) => false,
+        }
+    }
+
+    async fn kill(self: Rc<Self>, unit: Unit) {
+        if let Some(process) = self.process(unit)
+            && let Err(error) = process.kill_request().send().promise.await
+        {
+            log::error!("a process could not be killed: {}", error.extra);
+        }
+    }
+
+    /// Notices every process that has been reaped, for ever.
+    ///
+    /// # Errors
+    /// None: it does not end.
+    pub(crate) async fn watch_exits(self: Rc<Self>) -> Result<(), Error> {
+        loop {
+            self.exits.wait().await;
+            for unit in 0..self.manifest.entries.len() {
+                self.reap(unit).await;
+            }
+        }
+    }
+
+    /// Notices the end of a process, if it has been reaped.
+    pub(crate) async fn reap(self: &Rc<Self>, unit: Unit) {
+        let Some(process) = self.process(unit) else { return };
+        match status(&process).await {
+            Ok(Status { reaped: true, ending: Some(ending) }) => {
+                self.forget(unit);
+                self.dispatch(|supervision, now| supervision.ended(unit, ending, now));
+            }
+            Ok(_) => {}
+            Err(error) => log::error!("a process does not say how it is: {}", error.extra),
+        }
+    }
+
+    fn process(&self, unit: Unit) -> Option<process::Client> {
+        self.with_held(unit, |held| held.running.as_ref().map(|running| running.process.clone())).flatten()
+    }
+
+    fn with_held<R>(&self, unit: Unit, change: impl FnOnce(&mut Held) -> R) -> Option<R> {
+        self.held.borrow_mut().get_mut(unit).map(change)
+    }
+}
+
+/// What the kernel says about a process.
+struct Status {
+    reaped: bool,
+    /// How it ended, if it has.
+    ending: Option<Ending>,
+}
+
+async fn status(process: &process::Client) -> Result<Status, Error> {
+    let answer = process.status_request().send().promise.await?;
+    let answer = answer.get()?;
+    let report = answer.get_report()?;
+    let runs = matches!(report.get_cause(), Ok(schema::process_capnp::ExitCause::Running));
+    let ending = (!runs).then(|| Ending::from_report(answer.get_id(), report));
+    Ok(Status { reaped: answer.get_reaped(), ending })
+}
