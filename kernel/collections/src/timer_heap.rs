@@ -1,6 +1,5 @@
 //! A binary heap of deadlines whose entries can be removed before they are due.
 
-use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 /// What a heap entry stands for: it remembers where in the heap its entry is.
@@ -11,7 +10,7 @@ pub trait TimerKey {
     fn position(&self) -> Option<usize>;
 }
 
-/// Deadlines in the order in which they come due. Its capacity is reserved beforehand, so that arming never allocates.
+/// Deadlines in the order in which they come due. It never allocates on its own: a full heap refuses, and the owner decides.
 #[derive(Debug)]
 pub struct TimerHeap<K> {
     entries: Vec<(u64, K)>,
@@ -29,9 +28,9 @@ impl<K: TimerKey> TimerHeap<K> {
         Self { entries: Vec::new() }
     }
 
-    /// Makes room for `total` entries at once.
-    pub fn reserve(&mut self, total: usize) -> Result<(), TryReserveError> {
-        self.entries.try_reserve(total.saturating_sub(self.entries.len()))
+    /// Makes room for as many entries again, at least 16; `false` when there is no memory.
+    pub fn reserve_more(&mut self) -> bool {
+        self.entries.try_reserve(self.entries.len().max(16)).is_ok()
     }
 
     /// The next deadline.
@@ -140,7 +139,10 @@ mod tests {
             state >> 33
         };
         let mut heap = TimerHeap::new();
-        heap.reserve(64).unwrap();
+        while heap.entries.capacity() < 64 {
+            assert!(heap.reserve_more());
+            heap.entries.reserve(64);
+        }
         let mut live: Vec<(u64, Rc<Key>)> = Vec::new();
         for _ in 0..2_000 {
             if live.len() < 64 && random() % 3 != 0 {
@@ -162,7 +164,7 @@ mod tests {
     #[test]
     fn only_due_entries_are_popped_and_a_full_heap_refuses() {
         let mut heap = TimerHeap::new();
-        heap.reserve(4).unwrap();
+        assert!(heap.reserve_more());
         let key = || Rc::new(Key(Cell::new(None)));
         while heap.insert(10, key()).is_ok() {}
         assert!(heap.pop_due(9).is_none());

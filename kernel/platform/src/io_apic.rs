@@ -1,4 +1,4 @@
-//! I/O APICs: interrupt lines, and which processor and vector each raises. [82093AA] [SDM vol. 3A, chapter 11]
+//! I/O APICs: interrupt lines, and which processor and vector each raises. [Intel 82093AA] [SDM vol. 3A, chapter 11]
 //!
 //! Every line starts masked and stays so until [`IoApics::unmask`].
 

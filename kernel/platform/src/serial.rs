@@ -1,4 +1,4 @@
-//! The first serial port as the kernel's console: a 16550 UART, polled. [PC16550D]
+//! The first serial port as the kernel's console: a 16550 UART, polled. [NS PC16550D]
 
 use core::fmt;
 

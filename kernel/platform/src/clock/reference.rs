@@ -97,7 +97,7 @@ impl ReferenceClock for PmTimer {
     }
 }
 
-/// Channel 2 of the programmable interval timer, which counts down without raising an interrupt. [8254]
+/// Channel 2 of the programmable interval timer, which counts down without raising an interrupt. [Intel 8254]
 pub(super) struct IntervalTimer(());
 
 impl IntervalTimer {

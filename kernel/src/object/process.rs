@@ -1,0 +1,571 @@
+//! Process: an address space with a handle table, threads and quotas.
+//!
+//! Death, at any instruction of any thread:
+//!
+//! ```text
+//!   alive --exit, fault, kill--> dying --last thread has stopped--> dead --all handles closed,
+//!                                                                    memory unmapped--> reaped
+//! ```
+//!
+//! A dying process's threads are stopped one by one: running ones by an interrupt to their processor, others
+//! by taking them out of where they wait. The dead process is taken apart in steps by the scheduler ([`crate::reaper`]).
+
+use super::Object;
+use super::account::{Account, Charge, Quota};
+use super::address_space::AddressSpace;
+use super::call::{Call, Completion};
+use super::endpoint::Endpoint;
+use super::memory_object::MemoryObject;
+use super::message_buffer::MessageBuffer;
+use super::notification::Signaller;
+use super::thread::{State, Thread};
+use super::timer::Timer;
+use crate::arch::{context::Context, cpu, processors};
+use crate::error::Error;
+use crate::list::{Linked, Links};
+use crate::message::{Answer, Params};
+use crate::sync::Lock;
+use crate::{reaper, scheduler};
+use abi::{MAXIMUM_PRIORITY, USER_END, USER_START};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use capnp::traits::HasTypeId;
+use collections::SlotTable;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use schema::process_capnp::{ExitCause, own_process, process, process_manager};
+
+/// Most processes at one time.
+const MAXIMUM_PROCESSES: usize = 256;
+/// Longest name in bytes.
+const MAXIMUM_NAME: usize = 31;
+/// Sizes that a handle table may have.
+const HANDLE_RANGE: core::ops::RangeInclusive<u16> = 16..=4096;
+
+/// Why a process ended, and where.
+#[derive(Clone, Copy)]
+pub struct Exit {
+    /// What ended it.
+    pub cause: ExitCause,
+    /// Exit code or vector number.
+    pub code: i64,
+    /// The thread that did it, 0 for none.
+    pub thread: u32,
+    /// Its instruction pointer.
+    pub instruction: u64,
+    /// The address that it could not reach.
+    pub fault_address: u64,
+    /// Its stack pointer.
+    pub stack: u64,
+}
+
+impl Exit {
+    /// An end without registers to show.
+    pub const fn new(cause: ExitCause, code: i64) -> Self {
+        Self { cause, code, thread: 0, instruction: 0, fault_address: 0, stack: 0 }
+    }
+}
+
+struct Lists {
+    threads: Vec<Arc<Thread>>,
+    exit: Exit,
+    on_exit: Option<Arc<Signaller>>,
+    reaped: bool,
+}
+
+/// A protection domain.
+pub struct Process {
+    /// Number of this process, unique in the system, from 1 on.
+    pub id: u32,
+    name: [u8; MAXIMUM_NAME],
+    name_length: usize,
+    /// What it has used.
+    pub account: Arc<Account>,
+    /// Its memory.
+    pub space: Arc<AddressSpace>,
+    /// Its capabilities.
+    pub handles: Lock<SlotTable<Object>>,
+    /// Highest priority of its threads.
+    pub priority: u8,
+    dying: AtomicBool,
+    live_threads: AtomicU32,
+    lists: Lock<Lists>,
+    /// Time stamps that threads which have ended ran for.
+    ended_time: AtomicU64,
+    links: Links<Self>,
+    _charge: Charge,
+}
+
+// SAFETY: `links` is one field, used only by the reaper's list under its lock.
+unsafe impl Linked for Process {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+static PROCESSES: Lock<Vec<Arc<Process>>> = Lock::new(Vec::new());
+
+/// Calls `visit` for the live processes with a number of at least `start`, in order, until it says `false`.
+pub fn for_each(start: u32, mut visit: impl FnMut(&Arc<Process>) -> bool) {
+    let mut next = start;
+    loop {
+        let found = PROCESSES.lock().iter().find(|process| process.id >= next).cloned();
+        let Some(process) = found else { return };
+        next = process.id + 1;
+        if !visit(&process) {
+            return;
+        }
+    }
+}
+
+/// The live process with this number.
+pub fn find(id: u32) -> Option<Arc<Process>> {
+    PROCESSES.lock().iter().find(|process| process.id == id).cloned()
+}
+
+impl Process {
+    /// An empty process.
+    pub fn new(name: &str, quota: Quota, priority: u8) -> Result<Arc<Self>, Error> {
+        if name.is_empty() || name.len() > MAXIMUM_NAME || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::failed("a process name has 1 to 31 printable characters"));
+        }
+        if !HANDLE_RANGE.contains(&quota.handles) || quota.threads == 0 {
+            return Err(Error::failed("a process has 16 to 4096 handles and at least one thread"));
+        }
+        if priority > MAXIMUM_PRIORITY {
+            return Err(Error::failed("the highest priority is 31"));
+        }
+        let account = Arc::new(Account::new(quota));
+        let charge = Charge::bytes(&account, size_of::<Self>() + SlotTable::<Object>::bytes(quota.handles))?;
+        let mut bytes = [0; MAXIMUM_NAME];
+        for (to, from) in bytes.iter_mut().zip(name.bytes()) {
+            *to = from;
+        }
+        let process = Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            name: bytes,
+            name_length: name.len(),
+            space: AddressSpace::new(&account)?,
+            handles: Lock::new(SlotTable::new(quota.handles)),
+            account,
+            priority,
+            dying: AtomicBool::new(false),
+            live_threads: AtomicU32::new(0),
+            lists: Lock::new(Lists {
+                threads: Vec::new(),
+                exit: Exit::new(ExitCause::Running, 0),
+                on_exit: None,
+                reaped: false,
+            }),
+            ended_time: AtomicU64::new(0),
+            links: Links::new(),
+            _charge: charge,
+        });
+        let mut all = PROCESSES.lock();
+        if all.len() >= MAXIMUM_PROCESSES {
+            return Err(Error::overloaded("too many processes"));
+        }
+        all.try_reserve(1).map_err(|_| Error::overloaded("the machine is out of memory"))?;
+        all.push(process.clone());
+        drop(all);
+        Ok(process)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        let bytes = self.name.get(..self.name_length).unwrap_or_default();
+        core::str::from_utf8(bytes).unwrap_or("?")
+    }
+
+    /// Whether its threads must stop.
+    #[inline]
+    pub fn is_dying(&self) -> bool {
+        self.dying.load(Ordering::SeqCst)
+    }
+
+    /// Adds a capability to its table.
+    pub fn insert(&self, object: Object) -> Result<u32, Error> {
+        let mut handles = self.handles.lock();
+        if self.is_dying() {
+            drop(handles);
+            drop(object);
+            return Err(Error::disconnected("the process has ended"));
+        }
+        handles.insert(object).map_err(|_| Error::HANDLES_FULL)
+    }
+
+    /// Makes a thread and starts it.
+    pub fn start_thread(
+        self: &Arc<Self>,
+        entry: u64,
+        stack_top: u64,
+        buffer_address: u64,
+        arguments: [u64; 6],
+    ) -> Result<Arc<Thread>, Error> {
+        if !(USER_START..USER_END).contains(&entry) || !(USER_START..=USER_END).contains(&stack_top) {
+            return Err(Error::failed("entry or stack is outside the user half"));
+        }
+        let threads = &self.account.threads;
+        let limit = u32::from(self.account.quota().threads);
+        let admitted = |used: u32| (used < limit).then_some(used + 1);
+        if threads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admitted).is_err() {
+            return Err(Error::overloaded("thread quota used up"));
+        }
+        let made = self.make_thread(entry, stack_top, buffer_address, arguments);
+        match made {
+            Ok(thread) => {
+                scheduler::make_ready(thread.clone());
+                Ok(thread)
+            }
+            Err(error) => {
+                threads.fetch_sub(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    fn make_thread(
+        self: &Arc<Self>,
+        entry: u64,
+        stack_top: u64,
+        buffer_address: u64,
+        arguments: [u64; 6],
+    ) -> Result<Arc<Thread>, Error> {
+        let buffer = MessageBuffer::map(&self.space, &self.account, buffer_address)?;
+        let thread = Thread::new(self, Context::new(entry, stack_top, arguments), buffer)?;
+        let mut lists = self.lists.lock();
+        let refused = if self.is_dying() {
+            Some(Error::disconnected("the process has ended"))
+        } else if lists.threads.try_reserve(1).is_err() {
+            Some(Error::overloaded("the machine is out of memory"))
+        } else {
+            lists.threads.push(thread.clone());
+            self.live_threads.fetch_add(1, Ordering::Relaxed);
+            None
+        };
+        drop(lists);
+        if let Some(error) = refused {
+            thread.notification.bind(None);
+            return Err(error);
+        }
+        Ok(thread)
+    }
+
+    /// Ends the process. The calling thread, if it is one of its own, stops when it leaves the kernel.
+    pub fn end(self: &Arc<Self>, exit: Exit) {
+        let mut lists = self.lists.lock();
+        if self.dying.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        lists.exit = exit;
+        let none = lists.threads.is_empty();
+        drop(lists);
+        // From here on no thread is added.
+        let mut index = 0;
+        loop {
+            let thread = self.lists.lock().threads.get(index).cloned();
+            let Some(thread) = thread else { break };
+            if !self.stop(&thread) {
+                // It runs and will stop by itself; go on with the next.
+                index += 1;
+            }
+        }
+        if none {
+            reaper::add(self.clone());
+        }
+    }
+
+    /// Stops one thread, if it does not run; `true` when it is off the list.
+    fn stop(&self, thread: &Arc<Thread>) -> bool {
+        let state = thread.state.lock();
+        match &*state {
+            State::Running(processor) => {
+                let processor = *processor;
+                drop(state);
+                if processor != cpu::current().index
+                    && let Some(cpu) = cpu::get(processor)
+                {
+                    processors::send(cpu, crate::arch::traps::RESCHEDULE_VECTOR);
+                }
+                false
+            }
+            State::Ready => {
+                drop(state);
+                match scheduler::remove_ready(thread) {
+                    Some(entry) => {
+                        *thread.state.lock() = State::Dead;
+                        self.thread_ended(thread);
+                        drop(entry);
+                        true
+                    }
+                    None => false, // Whoever took it out of the queue sees that the process is dying.
+                }
+            }
+            State::Receiving(_) => {
+                drop(state);
+                // Waking a thread of a dying process ends it.
+                thread.deadline.store(0, Ordering::Relaxed);
+                !thread.wake_for_deadline(u64::MAX) && matches!(*thread.state.lock(), State::Dead)
+            }
+            State::Calling => {
+                drop(state);
+                match thread.call.cancel() {
+                    Some(waiter) => {
+                        *waiter.state.lock() = State::Dead;
+                        self.thread_ended(&waiter);
+                        true
+                    }
+                    None => false, // Whoever answers it sees that the process is dying.
+                }
+            }
+            State::New | State::Dead => false,
+        }
+    }
+
+    /// One of its threads is dead: takes it off the list; with the last one the process is dead, too.
+    pub fn thread_ended(&self, thread: &Thread) {
+        let mut lists = self.lists.lock();
+        let Some(index) = lists.threads.iter().position(|entry| core::ptr::eq(Arc::as_ptr(entry), thread))
+        else {
+            return;
+        };
+        let entry = lists.threads.swap_remove(index);
+        if lists.exit.cause == ExitCause::Running {
+            // The last thread's end is the process's.
+            self.dying.store(self.live_threads.load(Ordering::Relaxed) == 1, Ordering::SeqCst);
+            if self.is_dying() {
+                lists.exit = Exit::new(ExitCause::Exited, 0);
+            }
+        }
+        drop(lists);
+        self.ended_time.fetch_add(entry.time.load(Ordering::Relaxed), Ordering::Relaxed);
+        entry.notification.bind(None);
+        entry.timer.cancel();
+        self.account.threads.fetch_sub(1, Ordering::Relaxed);
+        if self.live_threads.fetch_sub(1, Ordering::AcqRel) == 1 {
+            reaper::add(entry.process.clone());
+        }
+    }
+
+    /// All it had has been taken back.
+    pub fn set_reaped(&self) {
+        let signaller = {
+            let mut lists = self.lists.lock();
+            lists.reaped = true;
+            lists.on_exit.take()
+        };
+        let mut all = PROCESSES.lock();
+        let entry = all.iter().position(|process| process.id == self.id).map(|index| all.remove(index));
+        drop(all);
+        drop(entry);
+        if let Some(thread) = signaller.and_then(|signaller| signaller.signal()) {
+            scheduler::make_ready(thread);
+        }
+    }
+
+    fn on_exit(&self, signaller: Arc<Signaller>) {
+        let mut lists = self.lists.lock();
+        let reaped = lists.reaped;
+        let previous = if reaped { Some(signaller) } else { lists.on_exit.replace(signaller) };
+        drop(lists);
+        if reaped && let Some(thread) = previous.and_then(|signaller| signaller.signal()) {
+            scheduler::make_ready(thread);
+        }
+    }
+
+    /// Processor time of all its threads, in nanoseconds.
+    pub fn time(&self) -> u64 {
+        let live: u64 =
+            self.lists.lock().threads.iter().map(|thread| thread.time.load(Ordering::Relaxed)).sum();
+        crate::time::ticks_to_nanoseconds(live + self.ended_time.load(Ordering::Relaxed))
+    }
+
+    /// Why it ended (or that it runs).
+    pub fn exit(&self) -> Exit {
+        self.lists.lock().exit
+    }
+
+    /// Fills in what it uses.
+    pub fn write_usage(&self, mut usage: schema::process_capnp::usage::Builder<'_>) {
+        usage.set_frames(self.account.frames());
+        usage.set_handles(self.handles.lock().len());
+        usage.set_threads(self.account.threads.load(Ordering::Relaxed) as u16);
+        usage.set_dma_pages(self.account.dma_pages());
+        usage.set_processor_nanoseconds(self.time());
+    }
+
+    /// Fills in what it may use.
+    pub fn write_quota(&self, mut quota: schema::process_capnp::quota::Builder<'_>) {
+        let limits = self.account.quota();
+        quota.set_frames(limits.frames);
+        quota.set_handles(limits.handles);
+        quota.set_threads(limits.threads);
+        quota.set_dma_pages(limits.dma_pages);
+    }
+}
+
+fn start_arguments(list: capnp::primitive_list::Reader<'_, u64>) -> Result<[u64; 6], Error> {
+    let mut arguments = [0; 6];
+    if list.len() as usize > arguments.len() {
+        return Err(Error::failed("a thread takes at most six arguments"));
+    }
+    for (to, from) in arguments.iter_mut().zip(list.iter()) {
+        *to = from;
+    }
+    Ok(arguments)
+}
+
+/// Serves `ProcessManager`.
+pub fn invoke_manager(params: &Params, answer: &mut Answer) -> Result<(), Error> {
+    params.expect_interface(process_manager::Client::TYPE_ID)?;
+    match params.method() {
+        0 => {
+            let create = params.root::<process_manager::create_params::Owned>()?;
+            let name = create.get_name()?.to_str().map_err(|_| Error::failed("the name is not UTF-8"))?;
+            let quota = create.get_quota()?;
+            let quota = Quota {
+                frames: quota.get_frames(),
+                handles: quota.get_handles(),
+                threads: quota.get_threads(),
+                dma_pages: quota.get_dma_pages(),
+            };
+            let process = Process::new(name, quota, create.get_priority())?;
+            answer.root::<process_manager::create_results::Owned>()?;
+            answer.capability(0, Object::Process(process))
+        }
+        _ => Err(Error::NO_METHOD),
+    }
+}
+
+/// Serves `Process`.
+pub fn invoke(object: &Arc<Process>, params: &Params, answer: &mut Answer) -> Result<(), Error> {
+    params.expect_interface(process::Client::TYPE_ID)?;
+    match params.method() {
+        0 => {
+            answer.root::<process::address_space_results::Owned>()?;
+            answer.capability(0, Object::AddressSpace(object.space.clone()))?;
+        }
+        1 => {
+            let capability = params.capability(0)?.clone_for_message()?;
+            if let Object::PciFunction(function) = &capability {
+                function.set_owner(object.id);
+            }
+            let handle = object.insert(capability)?;
+            answer.root::<process::grant_results::Owned>()?.set_handle(handle);
+        }
+        2 => {
+            let handle = object.insert(Object::OwnProcess(object.clone()))?;
+            answer.root::<process::grant_own_process_results::Owned>()?.set_handle(handle);
+        }
+        3 => {
+            let start = params.root::<process::start_params::Owned>()?;
+            let thread = object.start_thread(
+                start.get_entry(),
+                start.get_stack_top(),
+                start.get_message_buffer(),
+                start_arguments(start.get_arguments()?)?,
+            )?;
+            answer.root::<process::start_results::Owned>()?;
+            answer.capability(0, Object::Thread(thread))?;
+        }
+        4 => {
+            object.end(Exit::new(ExitCause::Killed, 0));
+            answer.root::<process::kill_results::Owned>()?;
+        }
+        5 => {
+            let (exit, reaped) = {
+                let lists = object.lists.lock();
+                (lists.exit, lists.reaped)
+            };
+            let mut status = answer.root::<process::status_results::Owned>()?;
+            status.set_id(object.id);
+            status.set_reaped(reaped);
+            object.write_usage(status.reborrow().init_usage());
+            object.write_quota(status.reborrow().init_quota());
+            let mut report = status.init_report();
+            report.set_cause(exit.cause);
+            report.set_code(exit.code);
+            report.set_thread(exit.thread);
+            report.set_instruction_address(exit.instruction);
+            report.set_fault_address(exit.fault_address);
+            report.set_stack_pointer(exit.stack);
+        }
+        6 => {
+            let Object::Signaller(signaller) = params.capability(0)? else { return Err(Error::WRONG_OBJECT) };
+            object.on_exit(signaller.clone());
+            answer.root::<process::on_exit_results::Owned>()?;
+        }
+        7 => {
+            let pages = params.root::<process::memory_params::Owned>()?.get_pages();
+            let memory = MemoryObject::new(&object.account, pages)?;
+            answer.root::<process::memory_results::Owned>()?;
+            answer.capability(0, Object::MemoryObject(memory))?;
+        }
+        _ => return Err(Error::NO_METHOD),
+    }
+    Ok(())
+}
+
+/// Serves `OwnProcess`.
+pub fn invoke_own(object: &Arc<Process>, params: &Params, answer: &mut Answer) -> Result<(), Error> {
+    params.expect_interface(own_process::Client::TYPE_ID)?;
+    match params.method() {
+        0 => {
+            let endpoint = Endpoint::new(&object.account, object.id)?;
+            answer.root::<own_process::endpoint_results::Owned>()?;
+            answer.capability(0, Object::Endpoint(endpoint))?;
+        }
+        1 => {
+            let notification = params.caller().notification.clone();
+            answer.root::<own_process::notification_results::Owned>()?;
+            answer.capability(0, Object::Notification(notification))?;
+        }
+        2 => {
+            let call = params.root::<own_process::call_params::Owned>()?;
+            let charge = Charge::object::<Call>(&object.account)?;
+            let buffer = MessageBuffer::map(&object.space, &object.account, call.get_buffer())?;
+            let completion = Completion::Signal {
+                process: Arc::downgrade(object),
+                notification: params.caller().notification.clone(),
+                bits: call.get_bits(),
+                address: call.get_buffer(),
+                _charge: charge,
+            };
+            answer.root::<own_process::call_results::Owned>()?;
+            answer.capability(0, Object::Call(Arc::new(Call::new(buffer, completion))))?;
+        }
+        3 => {
+            let pages = params.root::<own_process::memory_params::Owned>()?.get_pages();
+            let memory = MemoryObject::new(&object.account, pages)?;
+            answer.root::<own_process::memory_results::Owned>()?;
+            answer.capability(0, Object::MemoryObject(memory))?;
+        }
+        4 => {
+            answer.root::<own_process::address_space_results::Owned>()?;
+            answer.capability(0, Object::AddressSpace(object.space.clone()))?;
+        }
+        5 => {
+            let start = params.root::<own_process::start_thread_params::Owned>()?;
+            let thread = object.start_thread(
+                start.get_entry(),
+                start.get_stack_top(),
+                start.get_message_buffer(),
+                start_arguments(start.get_arguments()?)?,
+            )?;
+            answer.root::<own_process::start_thread_results::Owned>()?;
+            answer.capability(0, Object::Thread(thread))?;
+        }
+        6 => {
+            answer.root::<own_process::timer_results::Owned>()?;
+            answer.capability(0, Object::Timer(Timer::new(&object.account)?))?;
+        }
+        7 => {
+            let mut usage = answer.root::<own_process::usage_results::Owned>()?;
+            usage.set_id(object.id);
+            object.write_usage(usage.reborrow().init_usage());
+            object.write_quota(usage.init_quota());
+        }
+        _ => return Err(Error::NO_METHOD),
+    }
+    Ok(())
+}

@@ -1,0 +1,277 @@
+//! Thread: one schedulable context.
+//!
+//! ```text
+//!          start                 pick
+//!   New ----------> Ready ------------------> Running --exit, fault, kill--> Dead
+//!                     ^                        |    |
+//!                     |  preempted, yields     |    | receive, call
+//!                     +------------------------+    v
+//!                     +---------------------- Receiving / Calling
+//!                        event, answer (or straight to Running on the waker's processor)
+//! ```
+//!
+//! Invariants: the state changes under its lock; whoever takes a thread out of Receiving or Calling
+//! owns it until it is made ready or run; a thread whose process is dying goes to Dead instead of to Ready or Running. The
+//! context is touched only by the processor that runs the thread or by that owner.
+
+use super::account::Charge;
+use super::call::Call;
+use super::endpoint::Endpoint;
+use super::message_buffer::MessageBuffer;
+use super::notification::Notification;
+use super::process::Process;
+use crate::arch::context::Context;
+use crate::arch::cpu;
+use crate::error::Error;
+use crate::list::{Linked, Links};
+use crate::message::{Answer, Params};
+use crate::sync::Lock;
+use crate::timers::TimerSlot;
+use abi::{Event, Status};
+use alloc::sync::Arc;
+use capnp::traits::HasTypeId;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use schema::process_capnp::thread;
+
+/// Where a thread is in its life.
+pub enum State {
+    /// Made, not started.
+    New,
+    /// In a run queue, or about to be put there.
+    Ready,
+    /// On the processor with this number, or about to be.
+    Running(u32),
+    /// Waits for signals and, with an endpoint, for calls; in the endpoint's list of receivers.
+    Receiving(Option<Arc<Endpoint>>),
+    /// Waits for the answer to its own call.
+    Calling,
+    /// Ended.
+    Dead,
+}
+
+/// One schedulable context.
+#[repr(C)]
+pub struct Thread {
+    context: UnsafeCell<Context>,
+    /// Number of this thread, unique in the system.
+    pub id: u32,
+    /// The process that it runs in.
+    pub process: Arc<Process>,
+    /// Its message buffer.
+    pub buffer: MessageBuffer,
+    /// Its own call, for synchronous calls.
+    pub call: Arc<Call>,
+    /// What it waits on.
+    pub notification: Arc<Notification>,
+    /// Where it is in its life.
+    pub state: Lock<State>,
+    /// Priority that it was given.
+    pub base_priority: AtomicU8,
+    /// Priority that it runs with: its own, or that of a caller it works for.
+    pub priority: AtomicU8,
+    /// Processor that it ran on last, or whose run queue it is in.
+    pub processor: AtomicU32,
+    /// Its place among the deadlines.
+    pub timer: TimerSlot,
+    /// Deadline of the wait that it is in.
+    pub deadline: AtomicU64,
+    /// Time stamps that it has run for.
+    pub time: AtomicU64,
+    links: Links<Self>,
+    _charge: Charge,
+}
+
+// SAFETY: the context is touched only by the thread's owner (see the module's documentation).
+unsafe impl Sync for Thread {}
+// SAFETY: as above.
+unsafe impl Send for Thread {}
+
+// SAFETY: `links` is one field. Run queues use it under their lock while the thread is Ready, endpoints under theirs
+// while it is Receiving.
+unsafe impl Linked for Thread {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+
+impl Thread {
+    /// A thread that has not started.
+    pub fn new(process: &Arc<Process>, context: Context, buffer: MessageBuffer) -> Result<Arc<Self>, Error> {
+        let account = &process.account;
+        let charge =
+            Charge::bytes(account, size_of::<Self>() + size_of::<Call>() + size_of::<Notification>())?;
+        let call = Arc::new(Call::of_thread(buffer.clone()));
+        let notification = Arc::new(Notification::new());
+        let thread = Arc::new(Self {
+            context: UnsafeCell::new(context),
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            process: process.clone(),
+            buffer,
+            call,
+            notification,
+            state: Lock::new(State::New),
+            base_priority: AtomicU8::new(process.priority),
+            priority: AtomicU8::new(process.priority),
+            processor: AtomicU32::new(cpu::current().index),
+            timer: TimerSlot::new(),
+            deadline: AtomicU64::new(0),
+            time: AtomicU64::new(0),
+            links: Links::new(),
+            _charge: charge,
+        });
+        thread.notification.bind(Some(thread.clone()));
+        Ok(thread)
+    }
+
+    /// The saved registers.
+    #[inline]
+    pub const fn context(&self) -> *mut Context {
+        self.context.get()
+    }
+
+    /// The saved registers, to change.
+    ///
+    /// # Safety
+    ///
+    /// The caller runs the thread (and is in the kernel), or has claimed it, and drops the reference before it lets the thread go.
+    #[inline]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the owner of a thread is unique, see the module's documentation"
+    )]
+    pub unsafe fn context_mut(&self) -> &mut Context {
+        // SAFETY: by the caller's word nobody else touches it.
+        unsafe { &mut *self.context.get() }
+    }
+
+    /// Writes the result of a system call that ends with a status and a message.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::context_mut`].
+    #[inline]
+    pub unsafe fn set_answer(&self, status: Status, info: abi::MessageInfo) {
+        // SAFETY: by the caller's word.
+        let registers = unsafe { &mut self.context_mut().registers };
+        registers.rax = status as u64;
+        registers.rdx = info.0;
+        registers.rdi = 0;
+        registers.rsi = 0;
+        registers.r8 = 0;
+    }
+
+    /// Writes the result of a receive.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::context_mut`].
+    #[inline]
+    pub unsafe fn set_event(&self, event: Event, value: u64) {
+        // SAFETY: by the caller's word.
+        let registers = unsafe { &mut self.context_mut().registers };
+        registers.rax = event as u64;
+        registers.rdi = value;
+        registers.rsi = 0;
+        registers.rdx = 0;
+        registers.r8 = 0;
+    }
+
+    /// Takes the thread out of its wait, under its state lock: it is the caller's to run or to make
+    /// ready. `false` when its process is dying: it is then dead.
+    #[inline]
+    pub fn claim(&self, state: &mut State) -> bool {
+        let previous = core::mem::replace(state, State::Running(cpu::current().index));
+        if let State::Receiving(_) = &previous {
+            self.notification.end_wait();
+            self.timer.cancel();
+        }
+        // Dropping the endpoint's reference here is safe: its receivers are served, so others hold it; an
+        // endpoint's memory has no destructor that takes locks.
+        drop(previous);
+        !self.process.is_dying()
+    }
+
+    /// Wakes the thread for bits of its notification, if it waits. `true`: the caller owns it now.
+    pub fn wake_for_signals(&self) -> bool {
+        self.wake(|thread| {
+            let bits = thread.notification.take();
+            // SAFETY: `wake` has claimed the thread.
+            unsafe { thread.set_event(Event::Signals, bits) };
+        })
+    }
+
+    /// Wakes the thread because its deadline has come. `true`: the caller owns it now.
+    pub fn wake_for_deadline(&self, now: u64) -> bool {
+        if self.deadline.load(Ordering::Relaxed) > now {
+            return false;
+        }
+        self.wake(|thread| {
+            // SAFETY: `wake` has claimed the thread.
+            unsafe { thread.set_event(Event::Timeout, 0) };
+        })
+    }
+
+    fn wake(&self, deliver: impl FnOnce(&Self)) -> bool {
+        let endpoint = match &*self.state.lock() {
+            State::Receiving(endpoint) => endpoint.clone(),
+            _ => return false,
+        };
+        let entry;
+        let claimed;
+        {
+            // The endpoint's lock comes before the thread's.
+            let mut inner = endpoint.as_ref().map(|endpoint| endpoint.lock());
+            let mut state = self.state.lock();
+            let same = match (&*state, &endpoint) {
+                (State::Receiving(Some(now)), Some(then)) => Arc::ptr_eq(now, then),
+                (State::Receiving(None), None) => true,
+                _ => false,
+            };
+            if !same {
+                return false;
+            }
+            entry = inner.as_mut().and_then(|inner| inner.receivers.remove(self));
+            claimed = self.claim(&mut state);
+            if claimed {
+                deliver(self);
+            } else {
+                *state = State::Dead;
+            }
+        }
+        drop(entry);
+        if !claimed {
+            self.process.thread_ended(self);
+        }
+        claimed
+    }
+}
+
+/// Serves `Thread`.
+pub fn invoke(object: &Arc<Thread>, params: &Params, answer: &mut Answer) -> Result<(), Error> {
+    params.expect_interface(thread::Client::TYPE_ID)?;
+    match params.method() {
+        0 => {
+            let running = !matches!(*object.state.lock(), State::Dead);
+            let mut status = answer.root::<thread::status_results::Owned>()?;
+            status.set_id(object.id);
+            status.set_running(running);
+            status.set_processor_nanoseconds(crate::time::ticks_to_nanoseconds(
+                object.time.load(Ordering::Relaxed),
+            ));
+        }
+        1 => {
+            let priority = params.root::<thread::set_priority_params::Owned>()?.get_priority();
+            if priority > object.process.priority {
+                return Err(Error::failed("the priority is above the process's"));
+            }
+            object.base_priority.store(priority, Ordering::Relaxed);
+            object.priority.store(priority, Ordering::Relaxed);
+            answer.root::<thread::set_priority_results::Owned>()?;
+        }
+        _ => return Err(Error::NO_METHOD),
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! The kernel's lock, and the order in which locks are taken.
+//!
+//! The kernel runs with interrupts off, so a lock is held for a short and bounded time by one processor. A processor
+//! that spins answers TLB shootdowns meanwhile: the holder may be waiting for just that.
+//!
+//! # Lock order
+//!
+//! A lock may be taken while holding only locks that stand before it:
+//!
+//! 1. `PciFunction` and `Interrupt` state
+//! 2. `Process` lists (threads, exit), `AddressSpace` mappings
+//! 3. `Endpoint`
+//! 4. `Call`
+//! 5. `Thread` state
+//! 6. `Process` handle table
+//! 7. run queues, timer heaps
+//! 8. frame bitmap, heap classes, log ring, serial port
+//!
+//! Two locks of one rank are never held together. An object that may be the last of its kind (an `Arc` of it) is
+//! never dropped while a lock of rank 3 or later is held: dropping a facet takes its endpoint's lock.
+
+use spin::RelaxStrategy;
+
+/// A spin lock that answers TLB shootdowns while it waits.
+pub type Lock<T> = spin::mutex::SpinMutex<T, AnswerShootdowns>;
+
+/// What a waiting processor does.
+pub struct AnswerShootdowns;
+
+impl RelaxStrategy for AnswerShootdowns {
+    #[inline]
+    fn relax() {
+        crate::arch::tlb::answer();
+        core::hint::spin_loop();
+    }
+}
