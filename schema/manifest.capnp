@@ -80,6 +80,7 @@ enum SupervisorPart {
   status @0;      # SupervisorStatus: names, states, restarts, grants
   control @1;     # SupervisorControl: kill
   bootPackage @2; # the boot package, as a sealed MemoryObject
+  pciList @3;     # a PciInventory that lists, and refuses every claim
 }
 
 struct RestartPolicy {

@@ -2,7 +2,7 @@
 
 use crate::{
     claims::erased,
-    servers::{Control, Status, Supervisor},
+    servers::{Control, PciList, Status, Supervisor},
     system::{Incarnation, Running, System},
 };
 use alloc::{
@@ -13,7 +13,7 @@ use alloc::{
 use capnp::{Error, ErrorKind, capability::Client};
 use manifest::{Entry, Grant, KernelObject, Source, SupervisorPart};
 use process_loader::{Launch, Quota, StartError};
-use schema::{process_capnp::process, supervisor_capnp};
+use schema::{device_capnp::pci_inventory, process_capnp::process, supervisor_capnp};
 use supervision::{StartFailure, Unit, status::GrantRow};
 
 /// Names of what every process has.
@@ -177,6 +177,11 @@ impl System {
                 erased(control)
             }
             SupervisorPart::BootPackage => erased(self.first.boot_package_memory.clone()),
+            SupervisorPart::PciList => {
+                let list: pci_inventory::Client =
+                    rt::serve(Rc::new(PciList::new(self.first.pci_inventory.clone())));
+                erased(list)
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What init itself serves: a `Supervisor` for each process, `SupervisorStatus` and `SupervisorControl`.
+//! What init itself serves: a `Supervisor` for each process, `SupervisorStatus`, `SupervisorControl`, and a
+//! `PciInventory` that only lists.
 
 use crate::system::{Incarnation, System};
 use alloc::{
@@ -13,7 +14,10 @@ use capnp::{
 };
 use core::cell::Cell;
 use manifest::{Entry, Source};
-use schema::supervisor_capnp::{supervisor, supervisor_control, supervisor_status};
+use schema::{
+    device_capnp::pci_inventory,
+    supervisor_capnp::{supervisor, supervisor_control, supervisor_status},
+};
 use supervision::{
     State, Unit,
     status::{GrantRow, Row, fitting},
@@ -246,5 +250,42 @@ impl supervisor_control::Server for Control {
         let unit = unit.ok_or_else(|| Error::failed(format!("there is no process {name:?}")))?;
         self.system.dispatch(|supervision, _| supervision.kill(unit));
         Ok(())
+    }
+}
+
+/// Stands in for the kernel's inventory: shows all functions, and lets nobody claim one.
+pub(crate) struct PciList {
+    inventory: pci_inventory::Client,
+}
+
+impl PciList {
+    /// In front of the real inventory.
+    pub(crate) fn new(inventory: pci_inventory::Client) -> Self {
+        Self { inventory }
+    }
+}
+
+impl pci_inventory::Server for PciList {
+    async fn list(
+        self: capability::Rc<Self>,
+        parameters: pci_inventory::ListParams,
+        mut results: pci_inventory::ListResults,
+    ) -> Result<(), Error> {
+        let mut request = self.inventory.list_request();
+        request.get().set_start(parameters.get()?.get_start());
+        let answer = request.send().promise.await?;
+        let answer = answer.get()?;
+        let mut results = results.get();
+        results.set_functions(answer.get_functions()?)?;
+        results.set_next(answer.get_next());
+        Ok(())
+    }
+
+    async fn claim(
+        self: capability::Rc<Self>,
+        _: pci_inventory::ClaimParams,
+        _: pci_inventory::ClaimResults,
+    ) -> Result<(), Error> {
+        Err(Error::failed("this inventory only lists".into()))
     }
 }

@@ -13,5 +13,6 @@ const remoteSessionWebUi :Manifest.Entry = (
     (name = "system-info", kernel = systemInfo),
     (name = "kernel-log", kernel = kernelLog),
     (name = "status", supervisor = status),
+    (name = "pci", supervisor = pciList),
   ],
 );

@@ -210,6 +210,7 @@ fn source(reader: wire::grant::Reader<'_>) -> Result<Source, Fault> {
             wire::SupervisorPart::Status => SupervisorPart::Status,
             wire::SupervisorPart::Control => SupervisorPart::Control,
             wire::SupervisorPart::BootPackage => SupervisorPart::BootPackage,
+            wire::SupervisorPart::PciList => SupervisorPart::PciList,
         }),
     })
 }

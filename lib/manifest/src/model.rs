@@ -261,6 +261,8 @@ pub enum SupervisorPart {
     Control,
     /// The boot package.
     BootPackage,
+    /// The PCI functions, without the right to claim them.
+    PciList,
 }
 
 impl fmt::Display for SupervisorPart {
@@ -269,6 +271,7 @@ impl fmt::Display for SupervisorPart {
             Self::Status => "SupervisorStatus",
             Self::Control => "SupervisorControl",
             Self::BootPackage => "boot package",
+            Self::PciList => "PciInventory (list only)",
         })
     }
 }

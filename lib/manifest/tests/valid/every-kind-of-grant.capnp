@@ -37,6 +37,7 @@ const manifest :Manifest = (name = "every-kind-of-grant", entries = [
       (name = "status", supervisor = status),
       (name = "control", supervisor = control),
       (name = "package", supervisor = bootPackage),
+      (name = "pci-list", supervisor = pciList),
     ],
     restart = (kind = never, maximum = 0, windowSeconds = 0, backOffMilliseconds = 0),
   ),
