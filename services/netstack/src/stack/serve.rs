@@ -1,0 +1,315 @@
+//! Serving one socket: bytes moved, frames sent, its state looked at, and the next deadline set.
+
+use core::time::Duration;
+
+use ring::{SharedMemory, Sleep};
+use smoltcp::{
+    iface::{Interface, PollResult, SocketSet},
+    socket::tcp::State,
+    wire::Ipv4Address,
+};
+
+use super::Stack;
+use crate::{
+    device::{Sender, Step},
+    doorbell::Doorbell,
+    limits::{FRAMES_PER_TURN, HANDSHAKE_TIMEOUT, KEEP_ALIVE, PEER_TIMEOUT, RESET_TIMEOUT},
+    network::Mtu,
+    resolver,
+    table::Id,
+    tcp::{
+        ConnectFailure, Connection, Origin, Phase, forget,
+        pump::{self, ClientDirection, pump},
+    },
+    time::{duration, instant, span},
+    udp::Progress,
+};
+
+/// Shortest time until a socket is looked at again that wants to send, cannot, and does not say when it will.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// How sending went.
+struct Sent {
+    /// Whether any frame left.
+    progress: Progress,
+    /// What comes next.
+    next: Next,
+}
+
+/// What is left to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Nothing before this time.
+    At(Option<Duration>),
+    /// More, after the others had their turn.
+    More,
+    /// Something, once the NIC has room.
+    Parked,
+    /// Something, at this time or once the neighbour is known.
+    Stalled(Duration),
+}
+
+/// Sends what one socket set has to send, up to a turn's worth.
+fn send<M: SharedMemory>(
+    interface: &mut Interface,
+    mut sender: Option<&mut Sender<M>>,
+    mtu: Mtu,
+    sockets: &mut SocketSet<'static>,
+    now: Duration,
+) -> Sent {
+    let mut progress = Progress::None;
+    let mut idle = 0;
+    for _ in 0..FRAMES_PER_TURN {
+        let next = interface.poll_at(instant(now), sockets).map(duration);
+        let Some(_) = next.filter(|at| *at <= now) else {
+            let stalled = idle != 0 && progress == Progress::None;
+            let next = match next {
+                Some(at) if stalled => Next::Stalled(at),
+                next => Next::At(next),
+            };
+            return Sent { progress, next };
+        };
+        if idle == 2 {
+            return Sent { progress, next: Next::Stalled(now + RETRY) };
+        }
+        let Some(sender) = &mut sender else { return Sent { progress, next: Next::Parked } };
+        let mut step = Step { frame: None, sender: Some(&mut **sender), mtu };
+        match interface.poll_egress(instant(now), &mut step, sockets) {
+            PollResult::SocketStateChanged => (progress, idle) = (Progress::Some, 0),
+            // The socket changed its state only, or waits for room or a neighbour.
+            PollResult::None => idle += 1,
+        }
+        if sender.take_exhausted() {
+            return Sent { progress, next: Next::Parked };
+        }
+    }
+    Sent { progress, next: Next::More }
+}
+
+impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
+    /// Serves one work item.
+    pub(super) fn serve(&mut self, item: usize, now: Duration) {
+        if item < self.limits.tcp_sockets {
+            if let Some(id) = self.connections.id_at(item) {
+                self.serve_connection(id, now);
+            }
+        } else if item == self.dhcp_item() {
+            self.serve_dhcp(now);
+        } else if let Some(id) = self.datagrams.id_at(item - self.limits.tcp_sockets) {
+            self.serve_datagrams(id, now);
+        }
+    }
+
+    fn serve_connection(&mut self, id: Id, now: Duration) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let orphaned = matches!(connection.phase, Phase::Orphaned(_));
+        if let Some(stream) = &mut connection.stream {
+            let socket = connection.cell.socket();
+            let pumped = if orphaned {
+                pump::from_client(socket, &mut stream.end)
+            } else {
+                pump(socket, &mut stream.end)
+            };
+            match pumped {
+                Ok(direction) => stream.direction = direction,
+                Err(fault) => {
+                    log::warn!("client broke its stream: {fault}");
+                    socket.abort();
+                    stream.end.reset();
+                    stream.direction = ClientDirection::Reset;
+                }
+            }
+        }
+        if orphaned
+            && connection.stream.as_ref().is_some_and(|stream| stream.direction == ClientDirection::Finished)
+        {
+            // All that the client wrote is in smoltcp's hands; its memory is not needed for the rest.
+            connection.stream = None;
+        }
+        if orphaned && !may_linger(connection, now) {
+            connection.cell.socket().abort();
+            connection.phase = Phase::Resetting(now + RESET_TIMEOUT);
+        }
+        let sender = self.session.as_mut().map(|session| &mut session.sender);
+        let sent = send(&mut self.interface, sender, self.mtu, connection.cell.sockets(), now);
+        if !self.advance(id, now) {
+            return;
+        }
+        self.attend_client(id);
+        let Some(connection) = self.connections.get(id) else { return };
+        let until = match connection.phase {
+            Phase::Orphaned(until) | Phase::Resetting(until) => Some(until),
+            _ => None,
+        };
+        if let Next::Stalled(_) = sent.next {
+            self.ask_for(connection.key.peer_address, now);
+        }
+        self.plan(self.connection_item(id), sent.next, until);
+    }
+
+    /// Moves a connection on in its life, by the state that it has come to. False when that was its end.
+    fn advance(&mut self, id: Id, now: Duration) -> bool {
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        let state = connection.state();
+        match connection.phase {
+            Phase::HalfOpen(_) if matches!(state, State::Closed | State::Listen) => {
+                self.free(id);
+                return false;
+            }
+            Phase::HalfOpen(_) if state != State::SynReceived => {
+                connection.phase = Phase::Waiting;
+                establish(connection);
+                if let Origin::Listener(listener) = connection.origin
+                    && let Some(listener) = self.listeners.get_mut(listener)
+                {
+                    forget(&mut listener.half_open, id);
+                    listener.waiting.push_back(id);
+                    listener.waiters.wake();
+                }
+            }
+            Phase::Waiting if state == State::Closed => {
+                self.free(id);
+                return false;
+            }
+            Phase::Connecting(since) if state == State::Closed => {
+                let failure = if now.saturating_sub(since) >= HANDSHAKE_TIMEOUT {
+                    ConnectFailure::TimedOut
+                } else {
+                    ConnectFailure::Refused
+                };
+                connection.phase = Phase::Failed(failure);
+                connection.waiters.wake();
+            }
+            Phase::Connecting(_) if Connection::<M, D>::is_established(connection.cell.socket_ref()) => {
+                connection.phase = Phase::Held;
+                establish(connection);
+                connection.waiters.wake();
+            }
+            Phase::Orphaned(_) if state == State::TimeWait => {
+                self.rest(id);
+                // The oldest that made place may have been this one.
+                return self.connections.get(id).is_some();
+            }
+            Phase::Orphaned(_) if state == State::Closed => {
+                self.free(id);
+                return false;
+            }
+            Phase::Resetting(until) if connection.is_silent() || now >= until => {
+                self.free(id);
+                return false;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Wakes the client if there is news for it, and asks to be woken by it.
+    fn attend_client(&mut self, id: Id) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let orphaned = matches!(connection.phase, Phase::Orphaned(_));
+        let Some(stream) = &mut connection.stream else { return };
+        if stream.end.must_ring() {
+            stream.doorbell.ring();
+        }
+        if !orphaned {
+            self.look_at_stream(id);
+        }
+    }
+
+    /// Queues a connection if its client has news, and asks for its doorbell if not.
+    pub(super) fn look_at_stream(&mut self, id: Id) {
+        let item = self.connection_item(id);
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(stream) = &mut connection.stream else { return };
+        if let Some(wants) = pump::wants(connection.cell.socket_ref(), stream.direction)
+            && stream.end.arm(wants) == Sleep::WorkArrived
+        {
+            self.work.add(item);
+        }
+    }
+
+    fn serve_datagrams(&mut self, id: Id, now: Duration) {
+        let Some(socket) = self.datagrams.get_mut(id) else { return };
+        let sender = self.session.as_mut().map(|session| &mut session.sender);
+        let sent = send(&mut self.interface, sender, self.mtu, socket.sockets(), now);
+        let until = socket.check_stuck(now, sent.progress);
+        if let (Next::Stalled(_), Some(destination)) = (sent.next, socket.last_destination()) {
+            self.ask_for(destination, now);
+        }
+        self.plan(self.datagram_item(id), sent.next, until);
+    }
+
+    fn serve_dhcp(&mut self, now: Duration) {
+        let Some(dhcp) = &mut self.dhcp else { return };
+        let sender = self.session.as_mut().map(|session| &mut session.sender);
+        let sent = send(&mut self.interface, sender, self.mtu, dhcp.sockets(), now);
+        if let Some(change) = dhcp.take_change(None, now) {
+            self.change_lease(change, now);
+        }
+        self.plan(self.dhcp_item(), sent.next, self.lease_expires_at);
+    }
+
+    /// Asks for the neighbour that leads to a destination.
+    fn ask_for(&mut self, destination: Ipv4Address, now: Duration) {
+        let (Some(configuration), Some(session)) = (&self.configuration, &mut self.session) else { return };
+        let asked = session.sender.take_asked();
+        if let Some(neighbour) = configuration.next_hop(destination)
+            && self.resolver.is_due(neighbour, now)
+            && asked != Some(neighbour)
+        {
+            session.sender.send_copy(&resolver::request(
+                self.mac,
+                configuration.address.address(),
+                neighbour,
+            ));
+        }
+    }
+
+    /// Sets when an item is served again. `until` is a deadline of our own.
+    fn plan(&mut self, item: usize, next: Next, until: Option<Duration>) {
+        let at = match next {
+            Next::At(at) => at,
+            Next::More => {
+                self.work.add(item);
+                None
+            }
+            Next::Parked => {
+                self.work.park(item);
+                None
+            }
+            Next::Stalled(at) => {
+                self.work.stall(item);
+                Some(at)
+            }
+        };
+        let deadline = match (at, until) {
+            (Some(at), Some(until)) => Some(at.min(until)),
+            (at, until) => at.or(until),
+        };
+        self.work.set_deadline(item, deadline);
+    }
+}
+
+/// Sets the patience for a peer that has shown that it is there.
+fn establish<M, D>(connection: &mut Connection<M, D>) {
+    let socket = connection.cell.socket();
+    socket.set_timeout(Some(span(PEER_TIMEOUT)));
+    socket.set_keep_alive(Some(span(KEEP_ALIVE)));
+}
+
+/// Whether a connection whose client is gone can still end in good order.
+fn may_linger<M: SharedMemory, D>(connection: &mut Connection<M, D>, now: Duration) -> bool {
+    let Phase::Orphaned(until) = connection.phase else { return true };
+    let unread = connection.cell.socket_ref().can_recv();
+    let unfinished = match &mut connection.stream {
+        Some(stream) => match stream.direction {
+            ClientDirection::Finished => false,
+            // Either the rest waits for room, or the client let go without finishing.
+            ClientDirection::Open => !matches!(stream.end.reader.available(), Ok(1..)),
+            ClientDirection::Reset => true,
+        },
+        None => false,
+    };
+    // Bytes that nobody will read are answered with RST, so that the peer does not believe them received [RFC 2525 2.17].
+    now < until && !unread && !unfinished
+}

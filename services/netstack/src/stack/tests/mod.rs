@@ -1,0 +1,8 @@
+//! Tests of whole stacks on a network in memory.
+
+mod dhcp;
+mod harness;
+mod hostile;
+mod sessions;
+mod tcp;
+mod udp;
