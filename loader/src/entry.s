@@ -57,8 +57,9 @@ start32:
     cmp edx, NEEDED_FEATURES
     jne no_long_mode
 
-    // Identity map of 4 GiB: one root entry, four pointers, 2048 large pages.
+    // 4 GiB at their own addresses and in the direct map: two root entries, four pointers, 2048 large pages.
     mov dword ptr [boot_root], offset boot_pointers + BOOT_FLAGS
+    mov dword ptr [boot_root + 256 * 8], offset boot_pointers + BOOT_FLAGS
     mov ecx, 4
     mov eax, offset boot_directories + BOOT_FLAGS
     mov edx, offset boot_pointers

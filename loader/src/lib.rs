@@ -28,8 +28,8 @@ pub const PAGE_SIZE: u64 = 4096;
 /// Where all physical memory is mapped (the higher half direct map).
 pub const HHDM: u64 = 0xffff_8000_0000_0000;
 
-/// End of the addresses that the loader itself can reach: it runs on an identity map of 4 GiB, and
-/// multiboot gives 32-bit addresses only.
+/// End of the addresses that the loader itself can reach: it maps 4 GiB, and multiboot gives 32-bit
+/// addresses only.
 pub const REACHABLE_END: u64 = 1 << 32;
 
 /// The machine's physical memory, as boot information points into it.

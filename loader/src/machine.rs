@@ -22,40 +22,41 @@ unsafe extern "C" {
 const PAGE_ATTRIBUTES: u64 = 0x0000_0105_0007_0406;
 const IA32_PAT: u32 = 0x277;
 
-/// The memory that the loader can read: all below 4 GiB, where its identity map lies.
-pub struct Identity(());
+/// The memory that the loader can reach: all below 4 GiB, through the direct map of its own first page tables. There
+/// address 0, where GRUB may put a module, is an address like any other.
+pub struct Direct(());
 
-impl Identity {
+impl Direct {
     /// The one view of memory; made before anything is written.
     pub const fn new() -> Self {
         Self(())
     }
 }
 
-impl PhysicalMemory for Identity {
+impl PhysicalMemory for Direct {
     fn bytes(&self, address: u64, length: usize) -> Option<&[u8]> {
         let end = address.checked_add(u64::try_from(length).ok()?)?;
-        if address == 0 || end > REACHABLE_END {
+        if end > REACHABLE_END {
             return None;
         }
-        // SAFETY: the range is in the identity map, is not null, and any bytes are valid. Nothing writes to what is read: the
-        // loader writes only to what the plan found to be free of boot information that is still used.
-        Some(unsafe { slice::from_raw_parts(address as *const u8, length) })
+        // SAFETY: the range is in the direct map, and any bytes are valid. Nothing writes to what is read: the loader writes
+        // only to what the plan found to be free of modules, and of boot information that is still used.
+        Some(unsafe { slice::from_raw_parts((HHDM + address) as *const u8, length) })
     }
 }
 
-/// A range of physical memory as items; `None` if it is not in the identity map or not aligned for them.
+/// A range of physical memory as items; `None` if it is out of reach or not aligned for them.
 ///
 /// # Safety
 /// Nothing else may refer to the range, and any bytes must be a valid `T`.
 pub unsafe fn claim<T>(range: Range) -> Option<&'static mut [T]> {
     let count = usize::try_from(range.length()).ok()?.checked_div(size_of::<T>())?;
-    let start = usize::try_from(range.start).ok()? as *mut T;
-    if start.is_null() || !start.is_aligned() || range.end > REACHABLE_END {
+    if range.end > REACHABLE_END {
         return None;
     }
-    // SAFETY: in the identity map, aligned and not null; the caller answers for the rest.
-    Some(unsafe { slice::from_raw_parts_mut(start, count) })
+    let start = (HHDM + range.start) as *mut T;
+    // SAFETY: in the direct map and aligned; the caller answers for the rest.
+    start.is_aligned().then(|| unsafe { slice::from_raw_parts_mut(start, count) })
 }
 
 /// The bytes of words.

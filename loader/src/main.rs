@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! firmware ──> QEMU or GRUB ──> entry.s (32 bit) ──> load() ──> hand_off ──> kernel
-//!                                identity map         all decisions in      final page tables,
-//!                                of 4 GiB             the library           stack in the direct map
+//!                                4 GiB mapped         all decisions in      final page tables,
+//!                                twice                the library           stack in the direct map
 //! ```
 //!
 //! Whatever is wrong is said in one line on the first serial port, and the machine stops.

@@ -33,8 +33,10 @@ pub struct Plan {
     pub answers: Range,
     /// End of the direct map.
     pub direct_end: u64,
-    /// The memory map, with all this in it.
-    pub memory: MemoryMap,
+    /// The memory map, with all this in it; the kernel's file is not: its image is a copy.
+    memory: MemoryMap,
+    /// The kernel's file.
+    file: Range,
 }
 
 /// Why there is no plan.
@@ -98,24 +100,38 @@ pub fn kernel_module(info: &BootInfo, loader: Range) -> Result<&Module, Error> {
 impl Plan {
     /// Finds places for a kernel.
     pub fn new(info: &BootInfo, image: &Image, loader: Range) -> Result<Self, Error> {
+        let mut modules = info.modules.iter().map(|module| module.range);
+        let file = modules.next().ok_or(Error::MissingModule("kernel"))?;
         let mut memory = info.memory.clone();
-        // Address 0 is never handed out: software treats it as no address.
-        memory.add(Range { start: 0, end: PAGE_SIZE }, Kind::Reserved)?;
+        // Address 0 is not handed out: software treats it as no address.
+        let first = Range { start: 0, end: PAGE_SIZE };
+        if !modules.clone().any(|module| module.overlaps(first)) {
+            memory.add(first, Kind::Reserved)?;
+        }
         memory.add(loader, Kind::BootloaderReclaimable)?;
-        for module in &info.modules {
-            memory.add(module.range, Kind::ExecutableAndModules)?;
+        for module in modules {
+            memory.add(module, Kind::ExecutableAndModules)?;
         }
         let direct_end = direct_end(info.memory.memory_end());
         let tables = tables_needed(image.span, direct_end) * PAGE_SIZE;
         let answers = responses::bytes_needed(MAXIMUM_ENTRIES, info.modules.len()) as u64;
         let length = image.span.length() + tables + answers.next_multiple_of(PAGE_SIZE);
         let window = Range { start: LOWEST, end: REACHABLE_END };
-        let all = memory.find_free(length, window).ok_or(Error::NoRoom(length))?;
+        let mut taken = memory.clone();
+        taken.add(file, Kind::ExecutableAndModules)?;
+        let all = taken.find_free(length, window).ok_or(Error::NoRoom(length))?;
         let kernel = Range { start: all.start, end: all.start + image.span.length() };
         let tables = Range { start: kernel.end, end: kernel.end + tables };
         memory.add(kernel, Kind::ExecutableAndModules)?;
         memory.add(Range { start: kernel.end, end: all.end }, Kind::BootloaderReclaimable)?;
-        Ok(Self { kernel, tables, answers: Range { start: tables.end, end: all.end }, direct_end, memory })
+        Ok(Self {
+            kernel,
+            tables,
+            answers: Range { start: tables.end, end: all.end },
+            direct_end,
+            memory,
+            file,
+        })
     }
 
     /// Answers a kernel's requests: writes the answers into `arena`, and their addresses into its loaded `image`.
@@ -128,6 +144,12 @@ impl Plan {
         arena: &mut Arena<'_>,
     ) -> Result<(), AnswerError> {
         let requests = Requests::find(image)?;
+        let mut memory = self.memory.clone();
+        // Where nobody asks for the file, its memory is free: on UEFI machines GRUB puts it into the first MiB,
+        // which the kernel needs to start other processors.
+        if requests.list.iter().any(|request| request.feature == Feature::ExecutableFile) {
+            memory.add(self.file, Kind::ExecutableAndModules)?;
+        }
         for request in &requests.list {
             let address = match request.feature {
                 Feature::BootloaderInfo => {
@@ -144,7 +166,7 @@ impl Plan {
                 }
                 Feature::StackSize => arena.words(&[0])?,
                 Feature::Hhdm => arena.words(&[0, HHDM])?,
-                Feature::MemoryMap => arena.memory_map(&self.memory.finish())?,
+                Feature::MemoryMap => arena.memory_map(&memory.finish())?,
                 Feature::ExecutableFile => {
                     let kernel = info.modules.first().ok_or(responses::Full)?;
                     let file = arena.file(kernel)?;
@@ -167,6 +189,14 @@ pub enum AnswerError {
     Requests(crate::requests::Error),
     /// The answers do not fit.
     Full(responses::Full),
+    /// The memory map has too many entries.
+    Map(Full),
+}
+
+impl From<Full> for AnswerError {
+    fn from(full: Full) -> Self {
+        Self::Map(full)
+    }
 }
 
 impl From<crate::requests::Error> for AnswerError {
@@ -186,6 +216,7 @@ impl fmt::Display for AnswerError {
         match self {
             Self::Requests(error) => error.fmt(out),
             Self::Full(full) => full.fmt(out),
+            Self::Map(full) => full.fmt(out),
         }
     }
 }

@@ -15,7 +15,7 @@ use loader::{
 };
 
 use crate::{
-    machine::{self, Identity},
+    machine::{self, Direct},
     serial,
 };
 
@@ -82,21 +82,21 @@ extern "sysv64" fn start64(magic: u32, information: u32) -> ! {
 
 /// Loads the kernel and builds all that it expects.
 fn load(magic: u32, information: u32) -> Result<Entry, Error> {
-    let identity = Identity::new();
+    let memory = Direct::new();
     let info = match magic {
-        multiboot1::MAGIC => multiboot1::parse(&identity, information)?,
-        multiboot2::MAGIC => multiboot2::parse(&identity, information)?,
+        multiboot1::MAGIC => multiboot1::parse(&memory, information)?,
+        multiboot2::MAGIC => multiboot2::parse(&memory, information)?,
         _ => return Err(Error::NotMultiboot(magic)),
     };
     let rsdp = match info.rsdp.clone() {
         Some(rsdp) => rsdp,
-        None => rsdp::search(&identity).map(Rsdp::At).ok_or(Error::NoRsdp)?,
+        None => rsdp::search(&memory).map(Rsdp::At).ok_or(Error::NoRsdp)?,
     };
     let loader = machine::loader_range();
     let module = plan::kernel_module(&info, loader)?.range;
     let length = usize::try_from(module.length()).map_err(|_| Error::Unreachable(module))?;
     let file =
-        loader::PhysicalMemory::bytes(&identity, module.start, length).ok_or(Error::Unreachable(module))?;
+        loader::PhysicalMemory::bytes(&memory, module.start, length).ok_or(Error::Unreachable(module))?;
     let image = Image::parse(file)?;
     let plan = Plan::new(&info, &image, loader)?;
     place(&plan, &info, &rsdp, &image, file)

@@ -6,7 +6,9 @@ use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    executable, graph, manifest_check, package,
+    executable, graph,
+    image::{self, Loader},
+    manifest_check, package,
     paths::Paths,
     qemu::{Boot, Firmware, Forward, Machine, Nic},
     run,
@@ -29,6 +31,21 @@ enum Verb {
         #[arg(long)]
         manifest: PathBuf,
         /// The package; by default in the build folder.
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
+    /// Writes a disk image that boots a manifest.
+    Image {
+        /// The manifest.
+        #[arg(long, default_value = "manifests/default.capnp")]
+        manifest: PathBuf,
+        /// The boot loader to pack.
+        #[arg(long, value_enum, default_value = "grub")]
+        loader: Loader,
+        /// The system's command line.
+        #[arg(long, default_value = "")]
+        append: String,
+        /// The image; by default in the build folder.
         #[arg(long)]
         output: Option<PathBuf>,
     },
@@ -62,9 +79,9 @@ struct RunOptions {
     /// The manifest to pack and boot.
     #[arg(long, default_value = "manifests/default.capnp")]
     manifest: PathBuf,
-    /// A disk image to boot in place of loader, kernel and package.
-    #[arg(long)]
-    disk: Option<PathBuf>,
+    /// Boots from a disk with this boot loader, instead of by QEMU's own.
+    #[arg(long, value_enum)]
+    disk: Option<Loader>,
     /// What starts the disk.
     #[arg(long, value_enum, default_value = "uefi")]
     firmware: Firmware,
@@ -107,6 +124,11 @@ pub fn run() -> Result<ExitCode> {
             let programs = package::build(&paths, &manifest, &output)?;
             println!("{}: {}", output.display(), programs.join(", "));
         }
+        Verb::Image { manifest, loader, append, output } => {
+            let output = output.unwrap_or_else(|| image::default_output(&paths, &manifest, loader));
+            image::build(&paths, &manifest, loader, &append, &output)?;
+            println!("{}: boots {}", output.display(), manifest.display());
+        }
         Verb::Run(options) => return run_machine(&paths, options),
         Verb::Smoke { names, list } => {
             return smoke::run(paths, &names, if list { List::Only } else { List::Not });
@@ -121,7 +143,11 @@ pub fn run() -> Result<ExitCode> {
 
 fn run_machine(paths: &Paths, options: RunOptions) -> Result<ExitCode> {
     let boot = match options.disk {
-        Some(image) => Boot::Disk { image, firmware: options.firmware },
+        Some(loader) => {
+            let image = image::default_output(paths, &options.manifest, loader);
+            image::build(paths, &options.manifest, loader, &options.append, &image)?;
+            Boot::Disk { image, firmware: options.firmware }
+        }
         None => {
             let package = paths.package(&options.manifest);
             package::build(paths, &options.manifest, &package)?;
@@ -145,6 +171,6 @@ fn run_machine(paths: &Paths, options: RunOptions) -> Result<ExitCode> {
 /// The kernel without debug information, in the image folder.
 fn stripped_kernel(paths: &Paths) -> Result<PathBuf> {
     let output = paths.image_folder().join("kernel");
-    package::write(&output, &executable::read_stripped(&paths.kernel())?)?;
+    package::write(&output, &executable::read_program(&paths.kernel())?)?;
     Ok(output)
 }

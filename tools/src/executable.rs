@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use elf::{ElfBytes, abi, endian::LittleEndian, file::Class};
+use elf::{ElfBytes, abi, endian::LittleEndian, file::Class, segment::ProgramHeader};
 
 const PAGE_SIZE: u64 = 4096;
 
@@ -11,11 +11,26 @@ const PAGE_SIZE: u64 = 4096;
 const SECTION_TABLE_OFFSET: std::ops::Range<usize> = 0x28..0x30;
 const SECTION_TABLE_SHAPE: std::ops::Range<usize> = 0x3a..0x40;
 
+/// Reads a program, checks that it can be mapped page by page, and leaves only what is loaded.
+pub fn read_program(path: &Path) -> Result<Vec<u8>> {
+    let bytes = read_stripped(path)?;
+    check(&bytes).with_context(|| path.display().to_string())?;
+    Ok(bytes)
+}
+
 /// Reads a program and leaves only what is loaded: the file up to the end of its last segment. The linker puts
 /// symbols, debug information and the section table behind that.
 pub fn read_stripped(path: &Path) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path).with_context(|| format!("{} (is it built?)", path.display()))?;
     strip(bytes).with_context(|| path.display().to_string())
+}
+
+/// The segments that are loaded.
+fn loads(file: &ElfBytes<'_, LittleEndian>) -> Result<Vec<ProgramHeader>> {
+    let segments = file.segments().context("no program headers")?;
+    let loads: Vec<_> = segments.iter().filter(|segment| segment.p_type == abi::PT_LOAD).collect();
+    ensure!(!loads.is_empty(), "nothing to load");
+    Ok(loads)
 }
 
 fn strip(mut bytes: Vec<u8>) -> Result<Vec<u8>> {
@@ -27,21 +42,9 @@ fn strip(mut bytes: Vec<u8>) -> Result<Vec<u8>> {
     );
     ensure!(header.e_type == abi::ET_EXEC, "not a static executable");
     let mut end = 0;
-    let mut loads = 0;
-    for segment in file.segments().context("no program headers")? {
-        if segment.p_type != abi::PT_LOAD {
-            continue;
-        }
-        loads += 1;
-        if segment.p_vaddr % PAGE_SIZE != segment.p_offset % PAGE_SIZE {
-            bail!("the segment at {:#x} cannot be mapped from the file", segment.p_vaddr);
-        }
-        if segment.p_flags & abi::PF_W != 0 && segment.p_flags & abi::PF_X != 0 {
-            bail!("the segment at {:#x} is writable and executable", segment.p_vaddr);
-        }
+    for segment in loads(&file)? {
         end = segment.p_offset.checked_add(segment.p_filesz).context("a segment wraps")?.max(end);
     }
-    ensure!(loads > 0, "nothing to load");
     let end = usize::try_from(end)?;
     ensure!(end <= bytes.len(), "a segment leaves the file");
     bytes.truncate(end);
@@ -49,6 +52,18 @@ fn strip(mut bytes: Vec<u8>) -> Result<Vec<u8>> {
         bytes.get_mut(field).context("no header")?.fill(0);
     }
     Ok(bytes)
+}
+
+fn check(bytes: &[u8]) -> Result<()> {
+    for segment in loads(&ElfBytes::<LittleEndian>::minimal_parse(bytes)?)? {
+        if segment.p_vaddr % PAGE_SIZE != segment.p_offset % PAGE_SIZE {
+            bail!("the segment at {:#x} cannot be mapped from the file", segment.p_vaddr);
+        }
+        if segment.p_flags & abi::PF_W != 0 && segment.p_flags & abi::PF_X != 0 {
+            bail!("the segment at {:#x} is writable and executable", segment.p_vaddr);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -89,11 +104,11 @@ mod tests {
     #[test]
     fn refuses_what_cannot_run() {
         assert!(strip(b"#!/bin/sh".to_vec()).is_err());
-        let error = |bytes| strip(bytes).expect_err("refused").to_string();
+        let error = |bytes: Vec<u8>| check(&bytes).expect_err("refused").to_string();
         assert_eq!(error(program(7, 0x20_1000)), "the segment at 0x201000 is writable and executable");
         assert_eq!(error(program(5, 0x20_1800)), "the segment at 0x201800 cannot be mapped from the file");
         let mut long = program(5, 0x20_1000);
         long[64 + 32 + 1] = 2; // the segment's size in the file becomes 0x210
-        assert_eq!(error(long), "a segment leaves the file");
+        assert_eq!(strip(long).expect_err("refused").to_string(), "a segment leaves the file");
     }
 }

@@ -5,6 +5,7 @@ mod command_line;
 mod executable;
 mod graph;
 mod guest;
+mod image;
 mod manifest_check;
 mod package;
 mod paths;

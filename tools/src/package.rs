@@ -47,7 +47,7 @@ pub fn build(paths: &Paths, manifest: &Path, output: &Path) -> Result<Vec<String
     let programs = names
         .into_iter()
         .map(|name| {
-            Ok(Program { name: name.into(), content: executable::read_stripped(&paths.program(name))? })
+            Ok(Program { name: name.into(), content: executable::read_program(&paths.program(name))? })
         })
         .collect::<Result<Vec<_>>>()?;
     let bytes = encode(&message, &programs)?;

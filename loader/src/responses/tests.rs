@@ -80,13 +80,16 @@ fn image() -> Image {
 
 /// Loads nothing, but answers everything.
 fn answered(revision: u64, rsdp: &Rsdp) -> Result<&'static Kernel, AnswerError> {
-    let info = info();
-    let plan = Plan::new(&info, &image(), LOADER).expect("a plan");
+    answered_for(&info(), revision, rsdp)
+}
+
+fn answered_for(info: &BootInfo, revision: u64, rsdp: &Rsdp) -> Result<&'static Kernel, AnswerError> {
+    let plan = Plan::new(info, &image(), LOADER).expect("a plan");
     let words: &'static mut [u64] = vec![0; 0x4000].leak();
     let base = (words.as_ptr() as u64).wrapping_sub(HHDM);
     let mut arena = Arena { words, used: 0, base };
     let image_words: &'static mut [u64] = Box::leak(Box::new(kernel(revision).image()));
-    plan.answer(&info, rsdp, image().span, image_words, &mut arena)?;
+    plan.answer(info, rsdp, image().span, image_words, &mut arena)?;
     // SAFETY: the words are those of a `Kernel`, and are never freed.
     Ok(unsafe { &*image_words.as_ptr().cast::<Kernel>() })
 }
@@ -130,6 +133,35 @@ fn the_memory_map_is_sorted_and_tells_what_is_taken() {
     assert_eq!(kind(placed + 0x3000), Some(limine::memmap::MEMMAP_BOOTLOADER_RECLAIMABLE));
     assert_eq!(kind(0x3f0_0000), Some(limine::memmap::MEMMAP_USABLE));
     assert_eq!(kind(0x400_0000), None);
+}
+
+#[test]
+fn a_kernel_that_does_not_ask_for_its_file_gets_the_memory_back() {
+    let mut info = info();
+    info.modules[0].range = Range { start: 0, end: 0x8_0000 };
+    let plan = Plan::new(&info, &image(), LOADER).expect("a plan");
+    // Only the base revision tag and the memory map's request are left.
+    let mut image_words = kernel(4).image();
+    let map = core::mem::offset_of!(Kernel, map) / 8;
+    let file = core::mem::offset_of!(Kernel, file) / 8;
+    image_words[3..map].fill(0);
+    image_words[file..].fill(0);
+    let mut words = vec![0; 0x4000];
+    plan.answer(&info, &Rsdp::At(0), image().span, &mut image_words, &mut Arena::new(&mut words, 0))
+        .expect("answered");
+    let reserved = [0, 0x1000, limine::memmap::MEMMAP_RESERVED];
+    let free = [0x1000, 0x9_e000, limine::memmap::MEMMAP_USABLE];
+    assert!(words.windows(6).any(|six| six == [reserved, free].concat()));
+}
+
+#[test]
+fn a_boot_package_at_address_0_stays_a_module() {
+    let mut info = info();
+    info.modules[1].range = Range { start: 0, end: 0x1_0000 };
+    let kernel = answered_for(&info, 4, &Rsdp::At(0xf_5ad0)).expect("answered");
+    let entries = kernel.map.response().expect("answered").entries();
+    assert_eq!((entries[0].base, entries[0].length), (0, 0x1_0000));
+    assert_eq!(entries[0].type_, limine::memmap::MEMMAP_EXECUTABLE_AND_MODULES);
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Context {
             return Ok(kernel.clone());
         }
         let output = self.folder().join("kernel");
-        package::write(&output, &executable::read_stripped(&self.paths.kernel())?)?;
+        package::write(&output, &executable::read_program(&self.paths.kernel())?)?;
         self.kernel = Some(output.clone());
         Ok(output)
     }
