@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn bad_bus_addresses_are_refused() {
-        for bus in [0, 0x1001, u64::MAX & !0xfff] {
+        for bus in [0, 0x1001, !0xfff] {
             let result = DmaMemory::new(HeapMemory::new(4096), bus).map(|_| ());
             assert_eq!(result, Err(DmaError::BusAddress(bus)));
         }

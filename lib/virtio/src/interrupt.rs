@@ -3,6 +3,7 @@
 use crate::transport::NO_VECTOR;
 use alloc::{vec, vec::Vec};
 use capnp::Error;
+use core::fmt;
 use schema::device_capnp::{InterruptKind, interrupt, pci_function};
 
 /// Which event comes in on what.
@@ -32,6 +33,16 @@ impl InterruptPlan {
             Self::OneVector => 0,
             Self::Line => NO_VECTOR,
         }
+    }
+}
+
+impl fmt::Display for InterruptPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TwoVectors => "MSI-X with two vectors",
+            Self::OneVector => "MSI-X with one vector",
+            Self::Line => "an interrupt line",
+        })
     }
 }
 

@@ -66,8 +66,14 @@ pub fn is_reset(transport: &PciTransport) -> bool {
     transport.get_status() == DeviceStatus::empty()
 }
 
-/// Takes a reset device through negotiation: of what it offers, exactly the `supported` features are accepted.
-pub fn negotiate(transport: &mut PciTransport, supported: u64) -> Result<u64, SetupError> {
+/// Takes a reset device through negotiation and returns the features that both sides have.
+///
+/// `choose` gets what the device offers and says what the driver can do; it may read the configuration to find out
+/// [VIRTIO-1.2 3.1.1]. What was not offered is never accepted.
+pub fn negotiate(
+    transport: &mut PciTransport,
+    choose: impl FnOnce(&PciTransport, u64) -> u64,
+) -> Result<u64, SetupError> {
     let mut status = DeviceStatus::ACKNOWLEDGE;
     transport.set_status(status);
     status |= DeviceStatus::DRIVER;
@@ -75,12 +81,9 @@ pub fn negotiate(transport: &mut PciTransport, supported: u64) -> Result<u64, Se
     if transport.get_status() != status {
         return Err(SetupError::Gone);
     }
-    let supported = match transport {
-        PciTransport::Modern(_) => supported | features::VERSION_1,
-        // Only the low 32 bits exist.
-        PciTransport::Legacy(_) => supported & u64::from(u32::MAX),
-    };
-    let accepted = transport.read_device_features() & supported;
+    // Of a legacy device's features only the low 32 bits exist, and its transport offers no more.
+    let offered = transport.read_device_features();
+    let accepted = offered & (choose(transport, offered) | features::VERSION_1);
     if let PciTransport::Modern(_) = transport {
         if accepted & features::VERSION_1 == 0 {
             give_up(transport);
@@ -145,7 +148,7 @@ mod tests {
         let mut transport = device.modern(DeviceType::Network);
         begin_reset(&mut transport);
         assert!(is_reset(&transport));
-        assert_eq!(negotiate(&mut transport, WANTED), Ok(1 << 5 | features::VERSION_1));
+        assert_eq!(negotiate(&mut transport, |_, _| WANTED), Ok(1 << 5 | features::VERSION_1));
         assert_eq!(
             device.with(|state| (state.accepted, state.status)),
             (1 << 5 | features::VERSION_1, 0b1011)
@@ -159,7 +162,7 @@ mod tests {
         let device = FakeDevice::new(&[], &[], u64::MAX);
         let mut transport = device.legacy(DeviceType::Network, Msix::Off);
         begin_reset(&mut transport);
-        assert_eq!(negotiate(&mut transport, WANTED | 1 << 40), Ok(WANTED));
+        assert_eq!(negotiate(&mut transport, |_, _| WANTED | 1 << 40), Ok(WANTED));
         assert_eq!(device.with(|state| (state.accepted, state.status)), (WANTED, 0b0011));
     }
 
@@ -169,12 +172,12 @@ mod tests {
         let mut transport = device.modern(DeviceType::Network);
         device.with(|state| state.refuses_features = true);
         assert_eq!(
-            negotiate(&mut transport, WANTED),
+            negotiate(&mut transport, |_, _| WANTED),
             Err(SetupError::FeaturesRefused(WANTED | features::VERSION_1))
         );
         assert_eq!(device.with(|state| state.status & 0x80), 0x80, "failed");
         device.with(|state| state.offered = WANTED);
-        assert_eq!(negotiate(&mut transport, WANTED), Err(SetupError::NotModern));
+        assert_eq!(negotiate(&mut transport, |_, _| WANTED), Err(SetupError::NotModern));
     }
 
     #[test]

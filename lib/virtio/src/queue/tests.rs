@@ -31,7 +31,7 @@ fn setup(device: FakeDevice, mut transport: PciTransport) -> Setup {
     // Tests run at the same time and share the process's arena: enough for all of them.
     ARENA.call_once(|| FakeDevice::arena(1024));
     begin_reset(&mut transport);
-    negotiate(&mut transport, 0).expect("an honest device");
+    negotiate(&mut transport, |_, _| 0).expect("an honest device");
     let memory = Rc::new(FakeDevice::memory(4096));
     let queue = Queue::new(&mut transport, 1, 1, 16, vec![memory]).expect("an honest device");
     finish(&mut transport);

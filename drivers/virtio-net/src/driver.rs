@@ -1,0 +1,334 @@
+//! The life of sessions: one at a time, each on memory of its own, ended by its client, by the next one or by a fault.
+
+use crate::{
+    Counters, Device, Fault, StartError,
+    device::Work,
+    interrupts::{Bells, Wake},
+    local::{Event, Turnstile},
+    regs::Link,
+};
+use alloc::{format, rc::Rc};
+use capnp::{Error, ErrorKind};
+use core::{cell::Cell, cell::RefCell, time::Duration};
+use ring::frame::FrameLayout;
+use rt::memory::{Mapping, Protection};
+use schema::{device_capnp::dma_pool, ipc_capnp::signaller, memory_capnp::memory_object};
+use virtio::{InterruptPlan, InterruptStatus, PciTransport, SetupError};
+
+/// How long a device may take to reset. [VIRTIO-1.2] sets no limit; this is far above any device's need.
+const RESET_ATTEMPTS: u32 = 1000;
+/// Between two looks at a device that resets.
+const RESET_PAUSE: Duration = Duration::from_millis(1);
+/// How often the planned buffers are halved when memory is short.
+const MAXIMUM_HALVINGS: u32 = 3;
+/// Turns that the data path takes before other tasks get theirs.
+const TURNS: u32 = 8;
+
+/// The driver of one device.
+pub struct Driver {
+    device: RefCell<Device<Mapping>>,
+    bells: Rc<Bells>,
+    pool: dma_pool::Client,
+    mac: Cell<[u8; 6]>,
+    /// One session is set up or ended at a time.
+    setup: Turnstile,
+    session: RefCell<Option<Session>>,
+    last_number: Cell<u64>,
+    link: Cell<Link>,
+    /// A change of `link`, of `session` or of `failure`.
+    changed: Event,
+    failure: RefCell<Option<Error>>,
+}
+
+/// The session that is on.
+struct Session {
+    number: SessionNumber,
+    doorbell: signaller::Client,
+}
+
+/// Which session of this driver's life it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionNumber(u64);
+
+/// What a client gets for a new session.
+pub struct Opened {
+    /// Its number.
+    pub number: SessionNumber,
+    /// The rings.
+    pub rings: memory_object::Client,
+    /// The buffers.
+    pub buffers: memory_object::Client,
+    /// How many of which size.
+    pub layout: FrameLayout,
+    /// The driver's doorbell.
+    pub doorbell: signaller::Client,
+}
+
+/// What the device is and how it is doing.
+pub struct Status {
+    /// MAC address.
+    pub mac: [u8; 6],
+    /// Largest IP packet.
+    pub mtu: u16,
+    /// Link status.
+    pub link: Link,
+    /// Frames and errors.
+    pub counters: Counters,
+    /// Interrupts that were seen.
+    pub interrupts: u64,
+}
+
+impl Driver {
+    /// Brings a device up that was told to reset.
+    pub async fn new(
+        device: Device<Mapping>,
+        bells: Bells,
+        pool: dma_pool::Client,
+    ) -> Result<Rc<Self>, Error> {
+        let driver = Rc::new(Self {
+            device: RefCell::new(device),
+            bells: Rc::new(bells),
+            pool,
+            mac: Cell::new([0; 6]),
+            setup: Turnstile::default(),
+            session: RefCell::new(None),
+            last_number: Cell::new(0),
+            link: Cell::new(Link::Down),
+            changed: Event::default(),
+            failure: RefCell::new(None),
+        });
+        driver.prepare().await?;
+        let facts = *driver.device.borrow().facts();
+        driver.mac.set(facts.mac.unwrap_or_else(random_mac));
+        Ok(driver)
+    }
+
+    /// What the device is and how it is doing.
+    pub fn status(&self) -> Status {
+        let device = self.device.borrow();
+        Status {
+            mac: self.mac.get(),
+            mtu: device.facts().mtu,
+            link: self.link.get(),
+            counters: *device.counters(),
+            interrupts: self.bells.seen(),
+        }
+    }
+
+    /// Starts a session whose client is woken by `doorbell`, after ending the one before.
+    pub async fn open(self: &Rc<Self>, doorbell: signaller::Client) -> Result<Opened, Error> {
+        let _pass = self.setup.enter().await;
+        self.end().await?;
+        let opened = self.start(doorbell).await;
+        if opened.is_err() {
+            // What was begun of it is undone, so that the next try finds the device as this one did.
+            self.end().await?;
+        }
+        opened
+    }
+
+    /// Ends this session, if it is still on.
+    pub async fn close(&self, number: SessionNumber) {
+        let _pass = self.setup.enter().await;
+        if self.is_on(number)
+            && let Err(error) = self.end().await
+        {
+            self.fail(error);
+        }
+    }
+
+    /// Waits until the link differs from what it was. Errors: `disconnected` once this session has ended.
+    pub async fn link_change(&self, number: SessionNumber, before: Link) -> Result<Link, Error> {
+        self.changed
+            .until(|| {
+                if !self.is_on(number) {
+                    return Some(Err(Error::disconnected("the session has ended".into())));
+                }
+                let link = self.link.get();
+                (link != before).then_some(Ok(link))
+            })
+            .await
+    }
+
+    /// The link as it is.
+    pub fn link(&self) -> Link {
+        self.link.get()
+    }
+
+    /// Moves frames and watches the device, until the device is lost.
+    pub async fn run(&self) -> Error {
+        loop {
+            if let Some(error) = self.failure.take() {
+                return error;
+            }
+            let wake = self.bells.wait().await;
+            let served = match self.take_interrupts(wake).await {
+                Ok(()) => self.serve().await,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = served {
+                log::warn!("the session ends: {fault}");
+                let _pass = self.setup.enter().await;
+                if let Err(error) = self.end().await {
+                    return error;
+                }
+            }
+        }
+    }
+
+    /// Reads what an interrupt was for, and keeps interrupts coming.
+    async fn take_interrupts(&self, wake: Wake) -> Result<(), Fault> {
+        let mut config = wake.config;
+        match self.bells.plan() {
+            InterruptPlan::TwoVectors => {
+                if wake.queues || wake.config {
+                    self.bells.keep_alive().await;
+                }
+            }
+            InterruptPlan::OneVector => {
+                if wake.queues {
+                    config = true;
+                    self.bells.keep_alive().await;
+                }
+            }
+            InterruptPlan::Line => {
+                if wake.queues {
+                    // The read takes the line down; only then can it be unmasked.
+                    let status = self.device.borrow_mut().acknowledge();
+                    config = status.contains(InterruptStatus::DEVICE_CONFIGURATION_INTERRUPT);
+                    self.bells.acknowledge().await;
+                }
+            }
+        }
+        if config {
+            let link = self.device.borrow_mut().look()?;
+            if self.link.replace(link) != link {
+                log::info!("the link is {}", if link == Link::Up { "up" } else { "down" });
+                self.changed.notify();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes turns until there is nothing to do.
+    async fn serve(&self) -> Result<(), Fault> {
+        self.device.borrow_mut().wake();
+        loop {
+            for _ in 0..TURNS {
+                let turn = self.device.borrow_mut().turn()?;
+                if turn.ring
+                    && let Some(session) = &*self.session.borrow()
+                {
+                    rt::ring_doorbell(&session.doorbell);
+                }
+                if turn.work == Work::None {
+                    return Ok(());
+                }
+            }
+            rt::yield_now().await;
+        }
+    }
+
+    /// Ends the session that is on, if any; the device is ready for the next one.
+    async fn end(&self) -> Result<(), Error> {
+        let session = self.session.take();
+        if session.is_none() && self.device.borrow().is_idle() {
+            return Ok(());
+        }
+        self.changed.notify();
+        self.device.borrow_mut().begin_reset();
+        let prepared = self.prepare().await;
+        // The client's last frames may have come back to it.
+        if let Some(session) = session {
+            rt::ring_doorbell(&session.doorbell);
+        }
+        prepared
+    }
+
+    /// Waits for the reset and negotiates.
+    async fn prepare(&self) -> Result<(), Error> {
+        until_reset(|| self.device.borrow().is_reset()).await;
+        let facts = self.device.borrow_mut().prepare().map_err(|error| Error::failed(format!("{error}")))?;
+        if self.link.replace(facts.link) != facts.link {
+            self.changed.notify();
+        }
+        Ok(())
+    }
+
+    async fn start(&self, doorbell: signaller::Client) -> Result<Opened, Error> {
+        let (layout, dma, buffers) = self.buffers().await?;
+        let pages = pages(layout.rings_bytes())?;
+        let rings = rt::memory::allocate(pages).await?;
+        let mapping = ring::share(Mapping::new(&rings, 0, pages, Protection::ReadWrite).await?);
+        self.device.borrow_mut().start(layout, &mapping, dma).map_err(refused)?;
+        let number = SessionNumber(self.last_number.get() + 1);
+        self.last_number.set(number.0);
+        self.session.replace(Some(Session { number, doorbell }));
+        // The data path gives the device its receive buffers.
+        let own = self.bells.doorbell();
+        rt::ring_doorbell(&own);
+        Ok(Opened { number, rings, buffers, layout, doorbell: own })
+    }
+
+    /// Opens new memory for the buffers: no client gets what another one wrote or still can write. Fewer of
+    /// them when memory is short.
+    async fn buffers(&self) -> Result<(FrameLayout, virtio::DmaMemory, memory_object::Client), Error> {
+        let mut halvings = 0;
+        loop {
+            let layout = self.device.borrow_mut().plan(halvings).map_err(refused)?;
+            match virtio::pci::buffers(&self.pool, pages(layout.buffers_bytes())?).await {
+                Ok((dma, memory)) => return Ok((layout, dma, memory)),
+                Err(error) if error.kind == ErrorKind::Overloaded && halvings < MAXIMUM_HALVINGS => {
+                    halvings += 1;
+                    log::warn!("memory is short, trying half the buffers: {error}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn is_on(&self, number: SessionNumber) -> bool {
+        self.session.borrow().as_ref().is_some_and(|session| session.number == number)
+    }
+
+    /// Ends [`Self::run`] with an error.
+    fn fail(&self, error: Error) {
+        self.failure.replace(Some(error));
+        rt::ring_doorbell(&self.bells.doorbell());
+    }
+}
+
+/// Resets a device of which nothing is known.
+pub async fn reset(transport: &mut PciTransport) -> Result<(), Error> {
+    virtio::begin_reset(transport);
+    until_reset(|| virtio::is_reset(transport)).await;
+    if virtio::is_reset(transport) {
+        Ok(())
+    } else {
+        Err(Error::failed(format!("{}", SetupError::ResetTimeout)))
+    }
+}
+
+/// Waits until the device says that it is reset, or has had time enough.
+async fn until_reset(is_reset: impl Fn() -> bool) {
+    for _ in 0..RESET_ATTEMPTS {
+        if is_reset() {
+            break;
+        }
+        rt::sleep(RESET_PAUSE).await;
+    }
+}
+
+/// A locally administered unicast address for a device without one.
+fn random_mac() -> [u8; 6] {
+    let [first, second, third, fourth, fifth, sixth, ..] = rt::random_u64().to_le_bytes();
+    [first & 0xfc | 0x02, second, third, fourth, fifth, sixth]
+}
+
+fn pages(bytes: usize) -> Result<u32, Error> {
+    u32::try_from(bytes.div_ceil(4096)).map_err(|_| Error::failed("more memory than can be counted".into()))
+}
+
+fn refused(error: StartError) -> Error {
+    Error::failed(format!("{error}"))
+}

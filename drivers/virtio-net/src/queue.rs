@@ -1,0 +1,217 @@
+//! The two virtqueues of a session, and what may go through them.
+//!
+//! Each frame takes two descriptors: the virtio header, in the driver's own memory, and the frame, in a buffer
+//! that is shared with the client. All headers to send are the same zero bytes (no offload), and all received
+//! ones are written to the same place and not looked at: without offloads and merged buffers they say nothing.
+
+use crate::{
+    device::{Counters, Fault},
+    spec::{ETHERNET_HEADER_BYTES, HEADER_BYTES, LEGACY_HEADER_BYTES, RECEIVE_QUEUE, SEND_QUEUE},
+};
+use alloc::{rc::Rc, vec};
+use ring::{
+    SharedMemory,
+    frame::{NicSide, ReceiveBuffer, SendFrame},
+};
+use virtio::{DmaMemory, Notifications, Part, PciTransport, Queue, QueueError, Transport, Used};
+
+/// Bytes of the driver's own memory for headers.
+pub const HEADERS_BYTES: u32 = 4096;
+
+/// Where the header of all frames to send is: zero, and only read by the device.
+const SEND_HEADER: u32 = 0;
+/// Where the headers of all received frames go.
+const RECEIVE_HEADER: u32 = HEADERS_BYTES / 2;
+
+/// Index of the headers' and the buffers' memory in the queues.
+const HEADERS: u8 = 0;
+const BUFFERS: u8 = 1;
+
+/// Descriptors that one frame takes.
+pub const DESCRIPTORS_PER_FRAME: u16 = 2;
+
+/// The most frames that one pass moves in each direction, so that no side waits long for the other.
+const BUDGET: usize = 64;
+
+fn header(transport: &PciTransport, offset: u32) -> Part {
+    let length = if transport.requires_legacy_layout() { LEGACY_HEADER_BYTES } else { HEADER_BYTES };
+    Part { memory: HEADERS, offset, length }
+}
+
+/// What one pass over a queue did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Frames that went through.
+    pub frames: usize,
+    /// Whether the device got new descriptors.
+    pub submitted: bool,
+}
+
+/// Receive buffers on their way through the device.
+pub struct ReceiveQueue {
+    queue: Queue<ReceiveBuffer>,
+    header: Part,
+}
+
+impl ReceiveQueue {
+    /// Sets the queue up for so many buffers.
+    pub fn new(
+        transport: &mut PciTransport,
+        vector: u16,
+        buffers: u16,
+        headers: &Rc<DmaMemory>,
+        memory: &Rc<DmaMemory>,
+    ) -> Result<Self, QueueError> {
+        let header = header(transport, RECEIVE_HEADER);
+        let memories = vec![Rc::clone(headers), Rc::clone(memory)];
+        Ok(Self { queue: Queue::new(transport, RECEIVE_QUEUE, vector, buffers, memories)?, header })
+    }
+
+    /// Hands received frames to the client and gives free buffers to the device.
+    pub fn pass<M: SharedMemory>(
+        &mut self,
+        side: &mut NicSide<M>,
+        largest: u32,
+        counters: &mut Counters,
+    ) -> Result<Moved, Fault> {
+        let mut moved = Moved::default();
+        while moved.frames < BUDGET {
+            let Some(used) = self.queue.take_used()? else { break };
+            moved.frames += 1;
+            match self.frame_length(&used, largest) {
+                Some(length) => {
+                    counters.received_frames += 1;
+                    counters.received_bytes += u64::from(length);
+                    side.deliver(used.tag, 0, length)?;
+                }
+                None => {
+                    counters.receive_errors += 1;
+                    self.post(used.tag)?;
+                    moved.submitted = true;
+                }
+            }
+        }
+        // The ring holds no more than there are buffers, so this ends.
+        while let Some(buffer) = side.take_free()? {
+            self.post(buffer)?;
+            moved.submitted = true;
+        }
+        Ok(moved)
+    }
+
+    /// Length of a received frame, unless the device claims one that cannot be.
+    fn frame_length(&self, used: &Used<ReceiveBuffer>, largest: u32) -> Option<u32> {
+        let length = used.claimed.checked_sub(self.header.length)?;
+        (used.claimed <= used.room && (ETHERNET_HEADER_BYTES..=largest).contains(&length)).then_some(length)
+    }
+
+    fn post(&mut self, buffer: ReceiveBuffer) -> Result<(), Fault> {
+        let range = buffer.range();
+        let frame = Part { memory: BUFFERS, offset: range.start, length: range.end - range.start };
+        // There are at least as many descriptors as all buffers need: a failure is an error of this driver.
+        self.queue.add(&[], &[self.header, frame], buffer).map_err(|(error, _)| Fault::Internal(error))
+    }
+
+    /// Buffers that the device can still fill.
+    pub fn posted(&self) -> usize {
+        self.queue.in_flight()
+    }
+
+    /// The virtqueue, for its signals.
+    pub fn signals(&mut self) -> &mut dyn Signals {
+        &mut self.queue
+    }
+}
+
+/// Frames on their way out through the device.
+pub struct SendQueue {
+    queue: Queue<SendFrame>,
+    header: Part,
+}
+
+impl SendQueue {
+    /// Sets the queue up for so many frames.
+    pub fn new(
+        transport: &mut PciTransport,
+        vector: u16,
+        frames: u16,
+        headers: &Rc<DmaMemory>,
+        memory: &Rc<DmaMemory>,
+    ) -> Result<Self, QueueError> {
+        let header = header(transport, SEND_HEADER);
+        let memories = vec![Rc::clone(headers), Rc::clone(memory)];
+        Ok(Self { queue: Queue::new(transport, SEND_QUEUE, vector, frames, memories)?, header })
+    }
+
+    /// Gives the buffers of sent frames back to the client and its next frames to the device.
+    pub fn pass<M: SharedMemory>(
+        &mut self,
+        side: &mut NicSide<M>,
+        largest: u32,
+        counters: &mut Counters,
+    ) -> Result<Moved, Fault> {
+        let mut moved = Moved::default();
+        while let Some(used) = self.queue.take_used()? {
+            moved.frames += 1;
+            side.finish_send(used.tag)?;
+            if moved.frames == BUDGET {
+                break;
+            }
+        }
+        for _ in 0..BUDGET {
+            let Some(frame) = side.take_send().inspect_err(|_| counters.send_errors += 1)? else { break };
+            moved.frames += 1;
+            let range = frame.range();
+            let length = range.end - range.start;
+            if !(ETHERNET_HEADER_BYTES..=largest).contains(&length) {
+                // Inside its buffer, but no frame that the network takes.
+                counters.send_errors += 1;
+                side.finish_send(frame)?;
+                continue;
+            }
+            let part = Part { memory: BUFFERS, offset: range.start, length };
+            // As in `ReceiveQueue::post`.
+            self.queue.add(&[self.header, part], &[], frame).map_err(|(error, _)| Fault::Internal(error))?;
+            moved.submitted = true;
+            counters.sent_frames += 1;
+            counters.sent_bytes += u64::from(length);
+        }
+        Ok(moved)
+    }
+
+    /// Frames that the device has not sent yet, or not told so.
+    pub fn in_flight(&self) -> usize {
+        self.queue.in_flight()
+    }
+
+    /// The virtqueue, for its signals.
+    pub fn signals(&mut self) -> &mut dyn Signals {
+        &mut self.queue
+    }
+}
+
+/// The signals between driver and device on one virtqueue.
+pub trait Signals {
+    /// Tells the device of new descriptors if it wants to be told.
+    fn notify(&mut self, transport: &mut PciTransport);
+    /// Asks for interrupts, or not.
+    fn want(&mut self, notifications: Notifications);
+    /// Whether the device has used something.
+    fn has_used(&self) -> bool;
+}
+
+impl<T> Signals for Queue<T> {
+    fn notify(&mut self, transport: &mut PciTransport) {
+        if self.must_notify() {
+            transport.notify(self.index());
+        }
+    }
+
+    fn want(&mut self, notifications: Notifications) {
+        self.set_notifications(notifications);
+    }
+
+    fn has_used(&self) -> bool {
+        Queue::has_used(self)
+    }
+}
