@@ -6,9 +6,9 @@ use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    executable, graph,
+    graph,
     image::{self, Loader},
-    manifest_check, package,
+    kernel_file, manifest_check, package,
     paths::Paths,
     qemu::{Boot, Firmware, Forward, Machine, Nic},
     run,
@@ -171,6 +171,6 @@ fn run_machine(paths: &Paths, options: RunOptions) -> Result<ExitCode> {
 /// The kernel without debug information, in the image folder.
 fn stripped_kernel(paths: &Paths) -> Result<PathBuf> {
     let output = paths.image_folder().join("kernel");
-    package::write(&output, &executable::read_program(&paths.kernel())?)?;
+    package::write(&output, &kernel_file::read(&paths.kernel())?)?;
     Ok(output)
 }

@@ -11,10 +11,16 @@ const PAGE_SIZE: u64 = 4096;
 const SECTION_TABLE_OFFSET: std::ops::Range<usize> = 0x28..0x30;
 const SECTION_TABLE_SHAPE: std::ops::Range<usize> = 0x3a..0x40;
 
-/// Reads a program, checks that it can be mapped page by page, and leaves only what is loaded.
+/// Reads a program as it is to be packed.
 pub fn read_program(path: &Path) -> Result<Vec<u8>> {
-    let bytes = read_stripped(path)?;
-    check(&bytes).with_context(|| path.display().to_string())?;
+    let bytes = std::fs::read(path).with_context(|| format!("{} (is it built?)", path.display()))?;
+    prepare(bytes).with_context(|| path.display().to_string())
+}
+
+/// Checks that a program can be mapped page by page, and leaves only what is loaded.
+pub fn prepare(bytes: Vec<u8>) -> Result<Vec<u8>> {
+    let bytes = strip(bytes)?;
+    check(&bytes)?;
     Ok(bytes)
 }
 

@@ -6,6 +6,7 @@ mod executable;
 mod graph;
 mod guest;
 mod image;
+mod kernel_file;
 mod manifest_check;
 mod package;
 mod paths;

@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use self::disk::{Content, File};
-use crate::{executable, package, paths::Paths};
+use crate::{executable, kernel_file, package, paths::Paths};
 
 /// Largest sum of all files. The system partition is made larger than this, for FAT's tables.
 const MAXIMUM_FILES: usize = 3 << 30;
@@ -55,7 +55,7 @@ pub fn build(
     package::build(paths, manifest, &package)?;
     let mut content = Content {
         files: vec![
-            File::new("boot/kernel", executable::read_program(&paths.kernel())?),
+            File::new("boot/kernel", kernel_file::read(&paths.kernel())?),
             File::new("boot/package", read(&package)?),
         ],
         ..Content::default()

@@ -13,9 +13,8 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{
-    executable,
     guest::Guest,
-    package,
+    kernel_file, package,
     paths::{Paths, stem},
     qemu::{Boot, Machine},
 };
@@ -104,7 +103,7 @@ impl Context {
             return Ok(kernel.clone());
         }
         let output = self.folder().join("kernel");
-        package::write(&output, &executable::read_program(&self.paths.kernel())?)?;
+        package::write(&output, &kernel_file::read(&self.paths.kernel())?)?;
         self.kernel = Some(output.clone());
         Ok(output)
     }
