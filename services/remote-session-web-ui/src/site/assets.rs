@@ -32,7 +32,7 @@ pub const HEALTH: Response = Response {
 pub fn asset(path: &str) -> Option<Response> {
     let (content_type, bytes): (_, &'static [u8]) = match path {
         "/" => ("text/html; charset=utf-8", include_bytes!("../../page/index.html")),
-        "/app.js" => ("text/javascript; charset=utf-8", include_bytes!("../../page/app.js")),
+        "/app.js" => ("text/javascript; charset=utf-8", include_bytes!(concat!(env!("OUT_DIR"), "/app.js"))),
         "/app.css" => ("text/css; charset=utf-8", include_bytes!("../../page/app.css")),
         "/icon.svg" => ("image/svg+xml", include_bytes!("../../page/icon.svg")),
         _ => return None,
