@@ -1,5 +1,5 @@
-//! The TCP/IP service without the operating system: smoltcp between a NIC's shared rings on one side and
-//! clients' byte streams and messages on the other. It builds and is tested on the host.
+//! The TCP/IP service: smoltcp between a NIC's shared rings on one side and clients' byte streams and
+//! messages on the other. All but [`service`] is free of the operating system, and tested on the host.
 //!
 //! | module | what |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | [`stack`] | rounds of work, clients' requests |
 //! | [`tcp`], [`udp`] | sockets and their lives |
 //! | [`limits`] | every bound |
+//! | [`service`] | the capabilities around it |
 #![cfg_attr(not(test), no_std)]
 // Tests play the device, which reaches the buffers by address.
 #![cfg_attr(not(test), forbid(unsafe_code))]
@@ -24,6 +25,7 @@ pub mod frame;
 pub mod limits;
 pub mod network;
 mod resolver;
+pub mod service;
 pub mod stack;
 pub mod table;
 pub mod tcp;

@@ -46,10 +46,15 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             }
             self.rebuild_interface(now);
         }
-        // Also forgets the neighbours, who may be others behind another port of the switch.
+        self.link_came_up(now);
+        self.work.unpark();
+    }
+
+    /// Looks for everybody anew after the link was down: the cable may lead elsewhere now. The address stays until its lease
+    /// says otherwise, and with it the connections.
+    pub fn link_came_up(&mut self, now: Duration) {
         let configuration = self.configuration.take();
         self.configure(configuration, now);
-        self.work.unpark();
     }
 
     /// Gives the session with the NIC up, as when its driver has died. Sockets stay.

@@ -1,0 +1,176 @@
+//! The service: the stack's capabilities towards the NIC's driver and towards clients.
+//!
+//! ```text
+//!   nic::watch        opens sessions, watches the link, opens again          \
+//!   streams::watch    one task for each group of streams: doorbell rang       >-- Service { stack } --- run: rounds of work
+//!   servers           NetworkManager, TcpListener, TcpSocket, UdpSocket      /
+//! ```
+//!
+//! All of it is one thread. The stack is borrowed only between two waits, and never while a capability is
+//! dropped: a client may have made any object of ours its doorbell, so a dropped object only leaves a note,
+//! to be freed in the next round.
+
+mod bell;
+mod manager;
+mod memory;
+mod nic;
+mod streams;
+mod tcp;
+mod udp;
+
+use alloc::{collections::VecDeque, rc::Rc};
+use core::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    pin::pin,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use capnp::Error;
+use ring::{PeerFault, Sleep};
+use rt::{Environment, Signal, memory::Mapping};
+use schema::network_capnp::network_manager;
+
+use crate::{
+    arguments::Addressing,
+    stack::{Stack, Turn},
+    table::Id,
+};
+use bell::ClientBell;
+use nic::Nic;
+
+/// The stack on this machine's memory and doorbells.
+type MappedStack = Stack<Mapping, ClientBell>;
+
+/// What a client has let go of.
+enum Released {
+    Connection(Id),
+    Listener(Id),
+    Datagrams(Id),
+}
+
+/// The running service.
+pub struct Service {
+    environment: Environment,
+    stack: RefCell<MappedStack>,
+    nic: Nic,
+    /// The driver's doorbell for us.
+    frames: Signal,
+    /// The clients' doorbells for us: one for each group of streams.
+    streams: streams::Groups,
+    released: RefCell<VecDeque<Released>>,
+    kicked: Cell<bool>,
+    sleeper: RefCell<Option<Waker>>,
+}
+
+impl Service {
+    /// Waits for the NIC, makes a stack for it and starts the tasks around it.
+    pub async fn start(environment: Environment, addressing: Addressing) -> Result<Rc<Self>, Error> {
+        let frames = Signal::new().await?;
+        let streams = streams::Groups::new().await?;
+        let (nic, stack) = nic::first(&environment, addressing).await?;
+        let service = Rc::new(Self {
+            environment,
+            stack: RefCell::new(stack),
+            nic,
+            frames,
+            streams,
+            released: RefCell::default(),
+            kicked: Cell::new(false),
+            sleeper: RefCell::default(),
+        });
+        rt::spawn(nic::watch(Rc::clone(&service)));
+        for group in 0..streams::GROUPS {
+            rt::spawn(streams::watch(Rc::clone(&service), group));
+        }
+        Ok(service)
+    }
+
+    /// The capability to export.
+    pub fn manager(self: &Rc<Self>) -> network_manager::Client {
+        manager::serve(self)
+    }
+
+    /// Does the stack's work for ever.
+    pub async fn run(&self) -> core::convert::Infallible {
+        loop {
+            let now = rt::now();
+            self.release(now);
+            let turn = self.stack.borrow_mut().run(now);
+            let deadline = match turn {
+                Ok(Turn::Again) => {
+                    rt::yield_now().await;
+                    continue;
+                }
+                Ok(Turn::Sleep(deadline)) => deadline,
+                Err(fault) => {
+                    self.lose_session(fault);
+                    continue;
+                }
+            };
+            let armed = self.stack.borrow_mut().arm();
+            match armed {
+                Ok(Sleep::Allowed) => self.sleep(deadline).await,
+                Ok(Sleep::WorkArrived) => {}
+                Err(fault) => self.lose_session(fault),
+            }
+        }
+    }
+
+    /// Has [`Self::run`] do another round.
+    fn kick(&self) {
+        self.kicked.set(true);
+        if let Some(waker) = self.sleeper.take() {
+            waker.wake();
+        }
+    }
+
+    /// Notes that a client let go of something.
+    fn let_go(&self, released: Released) {
+        self.released.borrow_mut().push_back(released);
+        self.kick();
+    }
+
+    /// Frees what clients have let go of.
+    fn release(&self, now: Duration) {
+        loop {
+            let released = self.released.borrow_mut().pop_front();
+            let mut stack = self.stack.borrow_mut();
+            match released {
+                Some(Released::Connection(id)) => stack.drop_connection(id, now),
+                Some(Released::Listener(id)) => stack.close_listener(id, now),
+                Some(Released::Datagrams(id)) => stack.unbind(id),
+                None => return,
+            }
+        }
+    }
+
+    /// Waits for frames, a kick or the deadline.
+    async fn sleep(&self, deadline: Option<Duration>) {
+        let alarm = async {
+            match deadline {
+                Some(deadline) => rt::sleep_until(deadline).await,
+                None => core::future::pending().await,
+            }
+        };
+        let (mut alarm, mut frames) = (pin!(alarm), pin!(self.frames.wait()));
+        poll_fn(|context| {
+            if self.kicked.take()
+                || frames.as_mut().poll(context).is_ready()
+                || alarm.as_mut().poll(context).is_ready()
+            {
+                return Poll::Ready(());
+            }
+            self.sleeper.replace(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Gives a session up whose driver broke the rules; the watching task opens another.
+    fn lose_session(&self, fault: PeerFault) {
+        log::error!("NIC driver: {fault}");
+        self.nic.lose();
+    }
+}
