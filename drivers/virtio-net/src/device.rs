@@ -99,8 +99,8 @@ pub struct Device<M> {
 }
 
 impl<M: SharedMemory> Device<M> {
-    /// A device that was told to reset; what it did before is unknown. `headers` is memory of
-    /// [`crate::queue::HEADERS_BYTES`] zeroed bytes that only driver and device reach.
+    /// Takes a device over and tells it to reset; what it did before is unknown. `headers` is one zeroed page that
+    /// only driver and device reach.
     pub fn new(mut transport: PciTransport, interrupts: InterruptPlan, headers: DmaMemory) -> Self {
         virtio::begin_reset(&mut transport);
         Self {

@@ -18,9 +18,9 @@ use virtio::{
 };
 use virtio_net::{Device, Driver, Needs, interrupts::Bells, reset, server};
 
-rt::program!(main);
+rt::program!(drive);
 
-async fn main(environment: rt::Environment) -> Result<(), Error> {
+async fn drive(environment: rt::Environment) -> Result<(), Error> {
     let function: pci_function::Client = environment.grant("device")?;
     let choice = transport_choice(environment.argument("transport"))?;
     // Interrupts come first, since MSI-X moves a legacy device's registers; they stay masked until the device is reset.

@@ -41,4 +41,4 @@ pub use setup::{SetupError, begin_reset, features, finish, give_up, is_reset, ne
 pub use transport::{
     LegacyTransport, MAXIMUM_QUEUES, ModernTransport, Msix, NO_VECTOR, PciTransport, TransportFault,
 };
-pub use virtio_drivers::transport::{DeviceStatus, InterruptStatus, Transport};
+pub use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};

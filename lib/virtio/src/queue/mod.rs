@@ -10,17 +10,22 @@
 //!   take_used() <------ crate: peek ---> by_token[token], or DeviceFault --> crate: pop --> (tag, length)
 //! ```
 
+mod sized;
+mod stack;
+#[cfg(test)]
+mod tests;
+
 use crate::{
-    dma::{DmaMemory, ProcessHal},
+    dma::DmaMemory,
     transport::{PciTransport, TransportFault},
 };
 use alloc::{boxed::Box, rc::Rc, vec, vec::Vec};
 use core::{
     fmt,
-    ptr::NonNull,
     sync::atomic::{Ordering, fence},
 };
-use virtio_drivers::{Error, PAGE_SIZE, queue::VirtQueue};
+use sized::{Ring, Spans, new_ring, queue_size};
+use virtio_drivers::{Error, PAGE_SIZE};
 
 /// The most parts of one chain.
 pub const MAXIMUM_PARTS: usize = 4;
@@ -42,8 +47,8 @@ pub struct Part {
 /// Why a queue cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueError {
-    /// The device has no such queue, or one whose size is no power of two from 4 to 32768, or, on a legacy device, one
-    /// that this program has no code for.
+    /// The device has no such queue, or a size that is no power of two from 64 to 4096 (a modern device may have more:
+    /// that is cut).
     Size(u16),
     /// The device answered the set-up of the queue with nonsense.
     Transport(TransportFault),
@@ -274,128 +279,6 @@ impl<T> Queue<T> {
     }
 }
 
-/// Addresses of a chain's parts; mapped while the queue holds its memories.
-struct Spans([Option<NonNull<[u8]>>; MAXIMUM_PARTS]);
-
-impl Spans {
-    /// Lends the first `readable` and the `writable` next spans to `f` in the form that the crate asks for.
-    fn lend<R>(
-        &self,
-        readable: usize,
-        writable: usize,
-        f: impl for<'a> FnOnce(&'a [&'a [u8]], &'a mut [&'a mut [u8]]) -> R,
-    ) -> Option<R> {
-        let mut inputs: [&[u8]; MAXIMUM_PARTS] = [&[]; MAXIMUM_PARTS];
-        let mut outputs: [&mut [u8]; MAXIMUM_PARTS] = [&mut [], &mut [], &mut [], &mut []];
-        let mut spans = self.0.iter().flatten();
-        for input in inputs.get_mut(..readable)? {
-            // SAFETY: the span is mapped (see `Spans`). The reference lives only while the crate turns it into
-            // an address; the crate reads no byte through it. The device may write there meanwhile, which no code sees.
-            *input = unsafe { spans.next()?.as_ref() };
-        }
-        for output in outputs.get_mut(..writable)? {
-            // SAFETY: as above; the crate writes no byte through it either.
-            *output = unsafe { &mut *spans.next()?.as_ptr() };
-        }
-        Some(f(inputs.get(..readable)?, outputs.get_mut(..writable)?))
-    }
-}
-
-/// The crate's queue without its size in the type.
-trait Ring {
-    fn add(&mut self, spans: &Spans, readable: usize, writable: usize) -> Result<u16, Error>;
-    fn peek_used(&self) -> Option<u16>;
-    fn pop_used(&mut self, token: u16, spans: &Spans, readable: usize, writable: usize)
-    -> Result<u32, Error>;
-    fn should_notify(&self) -> bool;
-    fn set_interrupts(&mut self, wanted: bool);
-}
-
-impl<const SIZE: usize> Ring for VirtQueue<ProcessHal, SIZE> {
-    fn add(&mut self, spans: &Spans, readable: usize, writable: usize) -> Result<u16, Error> {
-        spans
-            .lend(readable, writable, |inputs, outputs| {
-                // SAFETY: the memory stays mapped while the queue lives, since the queue holds it, and the device is
-                // reset before that ends. Nothing here reads or writes it meanwhile; what shares it
-                // with another process is bytes that any side may change.
-                unsafe { VirtQueue::add(self, inputs, outputs) }
-            })
-            .unwrap_or(Err(Error::InvalidParam))
-    }
-
-    fn peek_used(&self) -> Option<u16> {
-        VirtQueue::peek_used(self)
-    }
-
-    fn pop_used(
-        &mut self,
-        token: u16,
-        spans: &Spans,
-        readable: usize,
-        writable: usize,
-    ) -> Result<u32, Error> {
-        spans
-            .lend(readable, writable, |inputs, outputs| {
-                // SAFETY: the spans are those that the chain with this token was added with.
-                unsafe { VirtQueue::pop_used(self, token, inputs, outputs) }
-            })
-            .unwrap_or(Err(Error::InvalidParam))
-    }
-
-    fn should_notify(&self) -> bool {
-        VirtQueue::should_notify(self)
-    }
-
-    fn set_interrupts(&mut self, wanted: bool) {
-        self.set_dev_notify(wanted);
-    }
-}
-
-/// The size to use of a queue for which the device says `offered`.
-fn queue_size(transport: &PciTransport, offered: u16, maximum_in_flight: u16) -> Result<u16, QueueError> {
-    // 0 means "no such queue"; a legacy driver cannot change the size [VIRTIO-1.2 4.1.5.1.3.1].
-    if !offered.is_power_of_two() || offered < 4 {
-        return Err(QueueError::Size(offered));
-    }
-    match transport {
-        PciTransport::Legacy(_) => Ok(offered),
-        PciTransport::Modern(_) => {
-            let useful =
-                usize::from(maximum_in_flight).saturating_mul(MAXIMUM_PARTS).max(4).next_power_of_two();
-            Ok(offered.min(u16::try_from(useful).unwrap_or(1 << 15)).min(LARGEST_MODERN))
-        }
-    }
-}
-
-/// The largest queue that is used where the driver may choose.
-const LARGEST_MODERN: u16 = 1024;
-
-/// Makes the crate's queue of a size that is one of those that it is compiled for.
-fn new_ring(transport: &mut PciTransport, index: u16, size: u16) -> Result<Box<dyn Ring>, QueueError> {
-    match size {
-        4 => ring::<4>(transport, index),
-        8 => ring::<8>(transport, index),
-        16 => ring::<16>(transport, index),
-        32 => ring::<32>(transport, index),
-        64 => ring::<64>(transport, index),
-        128 => ring::<128>(transport, index),
-        256 => ring::<256>(transport, index),
-        512 => ring::<512>(transport, index),
-        1024 => ring::<1024>(transport, index),
-        2048 => ring::<2048>(transport, index),
-        4096 => ring::<4096>(transport, index),
-        8192 => ring::<8192>(transport, index),
-        other => Err(QueueError::Size(other)),
-    }
-}
-
-/// Kept out of line so that only the size that is used needs stack: the crate builds its tables there.
-#[inline(never)]
-fn ring<const SIZE: usize>(transport: &mut PciTransport, index: u16) -> Result<Box<dyn Ring>, QueueError> {
-    let queue = VirtQueue::<ProcessHal, SIZE>::new(transport, index, false, false);
-    Ok(Box::new(queue.map_err(QueueError::Refused)?))
-}
-
 /// Pages of arena that one queue of `size` descriptors takes, on any transport.
 pub const fn arena_pages(size: u16) -> usize {
     let size = size as usize;
@@ -405,6 +288,3 @@ pub const fn arena_pages(size: u16) -> usize {
     let device = 8 * size + 2 * 3;
     driver / PAGE_SIZE + 1 + device / PAGE_SIZE + 1
 }
-
-#[cfg(test)]
-mod tests;
