@@ -17,15 +17,24 @@ impl Sum {
         Self(sum.wrapping_add(u64::from(carry)))
     }
 
+    /// Adds a block of eight words, the carry of each going into the next: one instruction a word.
+    fn add_block(self, block: &[u8; 64]) -> Self {
+        let (words, _) = block.as_chunks::<8>();
+        let (mut sum, mut carry) = (self.0, false);
+        for word in words {
+            let (partial, first) = sum.overflowing_add(u64::from_ne_bytes(*word));
+            let (total, second) = partial.overflowing_add(u64::from(carry));
+            (sum, carry) = (total, first | second);
+        }
+        Self(sum).add_word(u64::from(carry))
+    }
+
     /// Adds bytes that start at an even offset of the summed data.
     #[must_use]
     pub fn with(mut self, data: &[u8]) -> Self {
-        let (blocks, rest) = data.as_chunks::<32>();
+        let (blocks, rest) = data.as_chunks::<64>();
         for block in blocks {
-            let (words, _) = block.as_chunks::<8>();
-            for word in words {
-                self = self.add_word(u64::from_ne_bytes(*word));
-            }
+            self = self.add_block(block);
         }
         let (words, rest) = rest.as_chunks::<8>();
         for word in words {

@@ -47,6 +47,12 @@ impl Deadlines {
         }
     }
 
+    /// The deadline of one slot.
+    pub fn get(&self, slot: usize) -> Option<Duration> {
+        let deadline = *self.nodes.get(self.leaves + slot)?;
+        (deadline != NEVER).then(|| Duration::from_micros(deadline))
+    }
+
     /// The earliest deadline.
     pub fn earliest(&self) -> Option<Duration> {
         let earliest = self.node(1);

@@ -12,6 +12,9 @@ const PARKED: u8 = 2;
 /// May wait for a neighbour's hardware address.
 const STALLED: u8 = 4;
 
+/// How far off a time must be to be left standing when it moves away.
+const LAZY: Duration = Duration::from_millis(100);
+
 /// The work of a fixed number of items, by index. Each is in each list at most once, so nothing grows.
 pub struct Work {
     queue: VecDeque<usize>,
@@ -47,9 +50,21 @@ impl Work {
         }
     }
 
-    /// Sets or clears the time at which an item is queued by itself.
-    pub fn set_deadline(&mut self, item: usize, deadline: Option<Duration>) {
+    /// Sets or clears the time at which an item is queued by itself. An earlier time that is still a while off is left to
+    /// come: retransmission times move with each ACK, and being queued once too often now and then costs less.
+    pub fn set_deadline(&mut self, item: usize, deadline: Option<Duration>, now: Duration) {
+        if let Some(set) = self.deadlines.get(item)
+            && set > now + LAZY
+            && deadline.is_none_or(|deadline| deadline > set)
+        {
+            return;
+        }
         self.deadlines.set(item, deadline);
+    }
+
+    /// Clears the time at which an item is queued by itself.
+    pub fn clear_deadline(&mut self, item: usize) {
+        self.deadlines.set(item, None);
     }
 
     /// Notes that an item waits until the NIC has room.
@@ -135,18 +150,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn far_deadlines_move_only_closer() {
+        let at = Duration::from_millis;
+        let mut work = Work::new(1);
+        for (deadline, earliest) in [
+            (Some(1000), 1000),
+            (Some(1200), 1000),
+            (None, 1000),
+            (Some(500), 500),
+            (Some(50), 50),
+            (Some(300), 300),
+        ] {
+            work.set_deadline(0, deadline.map(at), Duration::ZERO);
+            assert_eq!(work.earliest(), Some(at(earliest)), "{deadline:?}");
+        }
+        work.clear_deadline(0);
+        assert_eq!(work.earliest(), None);
+    }
+
+    #[test]
     fn each_item_is_queued_once() {
         let mut work = Work::new(4);
         work.add(1);
         work.park(1);
         work.park(1);
         work.stall(1);
-        work.set_deadline(1, Some(Duration::from_secs(1)));
+        work.set_deadline(1, Some(Duration::from_secs(1)), Duration::ZERO);
         work.unpark();
         work.unstall();
         work.add_due(Duration::from_secs(1));
         work.add(9);
-        assert_eq!((work.next(), work.next()), (Some(1), None));
+        assert_eq!(work.next(), Some(1));
+        assert_eq!(work.next(), None);
         assert!(!work.is_parked() && work.earliest().is_none());
         work.add_all();
         assert_eq!(core::iter::from_fn(|| work.next()).collect::<Vec<_>>(), [0, 1, 2, 3]);

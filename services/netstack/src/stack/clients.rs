@@ -361,7 +361,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     pub fn unbind(&mut self, id: Id) {
         if let Some(mut socket) = self.datagrams.remove(id) {
             self.by_port.remove(&socket.port());
-            self.work.set_deadline(self.datagram_item(id), None);
+            self.work.clear_deadline(self.datagram_item(id));
             socket.waiters.wake();
         }
     }

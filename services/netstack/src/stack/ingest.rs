@@ -260,7 +260,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             self.by_key.remove(&connection.key);
         }
         forget(&mut self.time_wait, id);
-        self.work.set_deadline(self.connection_item(id), None);
+        self.work.clear_deadline(self.connection_item(id));
         connection.waiters.wake();
         if let Some(mut stream) = connection.stream.take() {
             stream.end.reset();

@@ -57,25 +57,31 @@ fn send<M: SharedMemory>(
     sockets: &mut SocketSet<'static>,
     now: Duration,
 ) -> Sent {
-    let mut progress = Progress::None;
-    let mut idle = 0;
-    for _ in 0..FRAMES_PER_TURN {
-        let next = interface.poll_at(instant(now), sockets).map(duration);
-        let Some(_) = next.filter(|at| *at <= now) else {
-            let stalled = idle != 0 && progress == Progress::None;
-            let next = match next {
-                Some(at) if stalled => Next::Stalled(at),
-                next => Next::At(next),
-            };
-            return Sent { progress, next };
-        };
+    let (mut frames, mut idle) = (0, 0);
+    loop {
+        let progress = if frames == 0 { Progress::None } else { Progress::Some };
+        // Asking is about as dear as trying, so it is done where the answer is likely "nothing": before the first
+        // frame, after it, and when trying has brought nothing.
+        if frames < 2 || idle != 0 {
+            let next = interface.poll_at(instant(now), sockets).map(duration);
+            if next.is_none_or(|at| at > now) {
+                let next = match next {
+                    Some(at) if idle != 0 && frames == 0 => Next::Stalled(at),
+                    next => Next::At(next),
+                };
+                return Sent { progress, next };
+            }
+        }
+        if frames == FRAMES_PER_TURN {
+            return Sent { progress, next: Next::More };
+        }
         if idle == 2 {
             return Sent { progress, next: Next::Stalled(now + RETRY) };
         }
         let Some(sender) = &mut sender else { return Sent { progress, next: Next::Parked } };
         let mut step = Step { frame: None, sender: Some(&mut **sender), mtu };
         match interface.poll_egress(instant(now), &mut step, sockets) {
-            PollResult::SocketStateChanged => (progress, idle) = (Progress::Some, 0),
+            PollResult::SocketStateChanged => (frames, idle) = (frames + 1, 0),
             // The socket changed its state only, or waits for room or a neighbour.
             PollResult::None => idle += 1,
         }
@@ -83,7 +89,6 @@ fn send<M: SharedMemory>(
             return Sent { progress, next: Next::Parked };
         }
     }
-    Sent { progress, next: Next::More }
 }
 
 impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
@@ -144,7 +149,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         if let Next::Stalled(_) = sent.next {
             self.ask_for(connection.key.peer_address, now);
         }
-        self.plan(self.connection_item(id), sent.next, until);
+        self.plan(self.connection_item(id), sent.next, until, now);
     }
 
     /// Moves a connection on in its life, by the state that it has come to. False when that was its end.
@@ -236,7 +241,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         if let (Next::Stalled(_), Some(destination)) = (sent.next, socket.last_destination()) {
             self.ask_for(destination, now);
         }
-        self.plan(self.datagram_item(id), sent.next, until);
+        self.plan(self.datagram_item(id), sent.next, until, now);
     }
 
     fn serve_dhcp(&mut self, now: Duration) {
@@ -246,7 +251,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         if let Some(change) = dhcp.take_change(None, now) {
             self.change_lease(change, now);
         }
-        self.plan(self.dhcp_item(), sent.next, self.lease_expires_at);
+        self.plan(self.dhcp_item(), sent.next, self.lease_expires_at, now);
     }
 
     /// Asks for the neighbour that leads to a destination.
@@ -266,7 +271,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     }
 
     /// Sets when an item is served again. `until` is a deadline of our own.
-    fn plan(&mut self, item: usize, next: Next, until: Option<Duration>) {
+    fn plan(&mut self, item: usize, next: Next, until: Option<Duration>, now: Duration) {
         let at = match next {
             Next::At(at) => at,
             Next::More => {
@@ -286,7 +291,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             (Some(at), Some(until)) => Some(at.min(until)),
             (at, until) => at.or(until),
         };
-        self.work.set_deadline(item, deadline);
+        self.work.set_deadline(item, deadline, now);
     }
 }
 
