@@ -189,6 +189,6 @@ fn clearing_drops_everyone() {
     let mut server = server(4);
     let clients: Vec<Client> = (0..4).map(|_| join(&mut server, NOW)).collect();
     server.clear();
-    assert!(clients.iter().all(|client| gone(client)));
+    assert!(clients.iter().all(gone));
     assert_eq!(server.connections(), 0);
 }

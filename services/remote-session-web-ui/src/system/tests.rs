@@ -194,7 +194,7 @@ fn a_process_status_is_decoded() {
     status.set_id(7);
     status.set_state(ProcessState::Failed);
     status.set_restarts(2);
-    status.set_problem(&"p".repeat(1000));
+    status.set_problem("p".repeat(1000));
     let mut grants = status.reborrow().init_grants(60);
     grants.reborrow().get(0).set_name("nic");
     grants.reborrow().get(0).set_from("virtio-net");

@@ -165,3 +165,22 @@ fn a_reset_ends_at_once() {
     bench.client.borrow_mut().reset = true;
     assert_eq!(bench.turn(NOW), Outcome::Ended);
 }
+
+#[test]
+fn a_client_is_idle_only_from_the_end_of_its_response_on() {
+    let mut bench = Bench::new();
+    let mut now = NOW;
+    bench.client.borrow_mut().window = 10;
+    bench.send(REQUEST, now);
+    for _ in 0..3 {
+        now += STALL_TIME - TICK;
+        bench.client.borrow_mut().window = 10;
+        assert_eq!(bench.turn(now), Outcome::Writing);
+    }
+    bench.client.borrow_mut().window = usize::MAX;
+    assert_eq!(bench.turn(now), Outcome::Reading);
+    assert!(now > NOW + IDLE_TIME);
+    assert_eq!(bench.connection.deadline(), Some(now + IDLE_TIME));
+    bench.turn(now + TICK);
+    assert!(!bench.finished());
+}
