@@ -1,6 +1,9 @@
 //! The pages through which messages pass: the thread's, and one of each Call.
 use alloc::boxed::Box;
-use core::ptr::{self, NonNull};
+use core::{
+    ptr::{self, NonNull},
+    sync::atomic::{Ordering, fence},
+};
 
 use abi::{CallState, MAXIMUM_CAPABILITIES, MAXIMUM_WORDS, MessageBuffer, MessageInfo, Status};
 
@@ -69,6 +72,8 @@ impl Buffer {
     pub(crate) fn is_done(self) -> bool {
         // SAFETY: as in `capabilities`; volatile, for the kernel writes it at any time.
         let state = unsafe { (&raw const (*self.0.as_ptr()).state).read_volatile() };
+        // Acquire: pairs with the kernel's release before it writes the state, after all the rest.
+        fence(Ordering::Acquire);
         state == CallState::Done as u32
     }
 

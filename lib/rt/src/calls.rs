@@ -39,8 +39,12 @@ pub(crate) struct CallPage {
 
 impl CallPage {
     /// Gives up the call in flight, and whatever answer came meanwhile.
+    ///
+    /// An answer may come until the kernel has cancelled; one that did is left as it is.
     fn cancel(&self) {
-        syscall::cancel(self.handle);
+        if !self.buffer.is_done() {
+            syscall::cancel(self.handle);
+        }
         if self.buffer.is_done() {
             let (status, info) = self.buffer.outcome();
             if status == Status::Ok {

@@ -17,7 +17,7 @@ use schema::{
     time_capnp::clock,
 };
 
-use crate::client::Remote;
+use crate::{client::Remote, runtime::runtime};
 
 /// Name under which every process is granted its supervisor.
 const SUPERVISOR: &str = "supervisor";
@@ -43,7 +43,7 @@ struct Inner {
 pub(crate) struct StartInfo {
     pub(crate) environment: Environment,
     pub(crate) clock: ClockPage,
-    /// Handle of the log writer, or 0. The environment keeps it open.
+    /// Handle of the log writer, or 0.
     pub(crate) log_writer: u32,
 }
 
@@ -64,19 +64,18 @@ impl StartInfo {
             if handle == abi::NULL_HANDLE {
                 continue;
             }
+            let hook = Remote::client(handle);
             if name == LOG {
                 log_writer = handle;
+                keep(&*hook);
             }
-            grants.push((name, Remote::client(handle)));
+            grants.push((name, hook));
         }
+        let own_process: own_process::Client = client(own_process);
+        keep(own_process.as_client_hook());
         let parameters = info.get_clock()?;
         let environment = Environment {
-            inner: Rc::new(Inner {
-                name: info.get_process()?.to_string()?,
-                arguments,
-                grants,
-                own_process: client(own_process),
-            }),
+            inner: Rc::new(Inner { name: info.get_process()?.to_string()?, arguments, grants, own_process }),
         };
         let clock = ClockPage {
             multiplier: parameters.get_multiplier(),
@@ -138,6 +137,11 @@ impl Environment {
     }
 }
 
+/// Keeps a handle open that the runtime itself uses, whatever the program does with its client.
+fn keep(client: &dyn ClientHook) {
+    runtime().kept.borrow_mut().push(client.add_ref());
+}
+
 /// A client that owns `handle`.
 fn client<C: FromClientHook>(handle: u32) -> C {
     C::new(Remote::client(handle))
@@ -176,8 +180,12 @@ pub struct FirstProcess {
 impl FirstProcess {
     /// Takes over the handles.
     pub(crate) fn new(boot_package: &'static [u8], clock_page: ClockPage) -> Self {
+        let own_process: own_process::Client = client(FirstHandles::OwnProcess as u32);
+        let log_writer: log_writer::Client = client(FirstHandles::LogWriter as u32);
+        keep(own_process.as_client_hook());
+        keep(log_writer.as_client_hook());
         Self {
-            own_process: client(FirstHandles::OwnProcess as u32),
+            own_process,
             process_manager: client(FirstHandles::ProcessManager as u32),
             boot_package_memory: client(FirstHandles::BootPackage as u32),
             boot_package,
@@ -185,7 +193,7 @@ impl FirstProcess {
             io_port_manager: client(FirstHandles::IoPortManager as u32),
             legacy_interrupt_manager: client(FirstHandles::LegacyInterruptManager as u32),
             kernel_log: client(FirstHandles::KernelLog as u32),
-            log_writer: client(FirstHandles::LogWriter as u32),
+            log_writer,
             system_info: client(FirstHandles::SystemInfo as u32),
             clock: client(FirstHandles::Clock as u32),
             power: client(FirstHandles::Power as u32),

@@ -18,6 +18,9 @@ pub(crate) trait Kernel {
     fn new_page(&self) -> u64;
     /// Monotonic time.
     fn nanoseconds(&self) -> u64;
+    /// One more handle for what `handle` names.
+    #[cfg(test)]
+    fn duplicate(&self, handle: u32) -> u32;
 }
 
 std::thread_local! {
@@ -48,4 +51,9 @@ pub(crate) fn new_page() -> Option<u64> {
 
 pub(crate) fn nanoseconds() -> u64 {
     kernel().map_or(0, |kernel| kernel.nanoseconds())
+}
+
+#[cfg(test)]
+pub(crate) fn duplicate(handle: u32) -> u32 {
+    kernel().expect("a test has a kernel").duplicate(handle)
 }

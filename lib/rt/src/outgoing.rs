@@ -321,6 +321,7 @@ impl OutgoingCall {
         let call = Rc::downgrade(self);
         self.run(async move {
             let result = Work::start(&*object, interface, method, message).await;
+            let result = result.and_then(|answer| answer.words().map(drop).map(|()| answer));
             let Some(call) = call.upgrade() else { return };
             call.task.set(None);
             call.finish(result);

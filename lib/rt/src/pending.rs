@@ -2,9 +2,7 @@
 //!
 //! Together with the receive that follows it is then a single system call, so that a call costs two
 //! system calls in all, one on each side. A further operation sends what is held back first: the order is kept.
-use core::cell::{Cell, RefCell};
-
-use capnp::private::layout::CapTable;
+use core::cell::Cell;
 
 use crate::syscall::{self, Answer, Received, Submission};
 
@@ -19,13 +17,11 @@ enum Operation {
 /// The operation that is held back.
 pub(crate) struct Pending {
     operation: Cell<Operation>,
-    /// Keeps the handles open that a held-back reply names.
-    capabilities: RefCell<CapTable>,
 }
 
 impl Pending {
     pub(crate) const fn new() -> Self {
-        Self { operation: Cell::new(Operation::None), capabilities: RefCell::new(CapTable::new()) }
+        Self { operation: Cell::new(Operation::None) }
     }
 
     /// Holds a submit back.
@@ -34,12 +30,10 @@ impl Pending {
         self.operation.set(Operation::Submit(submission));
     }
 
-    /// Holds a reply back. The caller called [`Self::flush`] before it wrote the message into the thread's buffer.
-    pub(crate) fn reply(&self, answer: Answer, capabilities: CapTable) {
+    /// Holds a reply back. The caller called [`Self::flush`] before it wrote the message into the thread's
+    /// buffer, and the message carries no capabilities: nothing keeps them open.
+    pub(crate) fn reply(&self, answer: Answer) {
         self.operation.set(Operation::Reply(answer));
-        if !capabilities.is_empty() {
-            self.capabilities.replace(capabilities);
-        }
     }
 
     /// Forgets the submit of this Call, if it is held back; whether it was.
@@ -56,10 +50,7 @@ impl Pending {
         match self.operation.replace(Operation::None) {
             Operation::None => {}
             Operation::Submit(submission) => syscall::submit(submission),
-            Operation::Reply(answer) => {
-                syscall::reply(answer);
-                self.release();
-            }
+            Operation::Reply(answer) => syscall::reply(answer),
         }
     }
 
@@ -68,18 +59,7 @@ impl Pending {
         match self.operation.replace(Operation::None) {
             Operation::None => syscall::reply_receive(Answer::NONE, endpoint, deadline),
             Operation::Submit(submission) => syscall::submit_receive(submission, endpoint, deadline),
-            Operation::Reply(answer) => {
-                let received = syscall::reply_receive(answer, endpoint, deadline);
-                self.release();
-                received
-            }
-        }
-    }
-
-    fn release(&self) {
-        if !self.capabilities.borrow().is_empty() {
-            let sent = self.capabilities.take();
-            drop(sent);
+            Operation::Reply(answer) => syscall::reply_receive(answer, endpoint, deadline),
         }
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! Only the process's first thread runs this crate's code, so the state is cells without locks. A
 //! part never holds a borrow of its cells while it runs code of the program or drops its values.
-use core::cell::Cell;
+use alloc::{boxed::Box, vec::Vec};
+use core::cell::{Cell, RefCell};
 
 use abi::ClockPage;
+use capnp::private::capability::ClientHook;
 
 use crate::{
     address_ranges::AddressRanges,
@@ -27,6 +29,8 @@ pub(crate) struct Runtime {
     pub(crate) notification: Cell<u32>,
     /// Handle of the log writer, or 0.
     pub(crate) log_writer: Cell<u32>,
+    /// Clients whose handles the runtime itself uses.
+    pub(crate) kept: RefCell<Vec<Box<dyn ClientHook>>>,
     /// The thread's message buffer.
     pub(crate) buffer: Cell<Option<Buffer>>,
     /// How time stamps become nanoseconds.
@@ -60,6 +64,7 @@ impl Runtime {
             address_space: Cell::new(0),
             notification: Cell::new(0),
             log_writer: Cell::new(0),
+            kept: RefCell::new(Vec::new()),
             buffer: Cell::new(None),
             clock: Cell::new(ClockPage { multiplier: 1, shift: 0, base: 0 }),
             mappings: AddressRanges::new(),

@@ -12,10 +12,7 @@ use abi::{MAXIMUM_CAPABILITIES, MessageInfo, Status};
 use capnp::{
     Error, any_pointer,
     capability::{Params, Promise, Results, Server},
-    private::{
-        capability::{ParamsHook, PipelineHook, RequestHook, ResultsHook},
-        layout::CapTable,
-    },
+    private::capability::{ParamsHook, PipelineHook, RequestHook, ResultsHook},
 };
 
 use crate::{
@@ -236,14 +233,21 @@ impl ReplyRight {
         runtime().executor.spawn(Box::pin(task));
     }
 
-    fn send(self, mut message: Message, handles: &[u32]) {
+    fn send(self, message: Message, handles: &[u32]) {
         runtime().pending.flush();
         let (Some(buffer), Ok(words)) = (runtime().buffer.get(), message.words()) else { return };
         buffer.write_words(0, words);
         buffer.set_capabilities(handles);
         // Both counts are within a message's limits.
-        let info = MessageInfo::new(0, words.len() as u16, handles.len() as u8);
-        self.hand_over(Status::Ok, info, mem::take(&mut message.capabilities));
+        let answer =
+            self.into_answer(Status::Ok, MessageInfo::new(0, words.len() as u16, handles.len() as u8));
+        if handles.is_empty() {
+            runtime().pending.reply(answer);
+        } else {
+            // Not held back: the copies of the capabilities that are here must not outlive the reply, or their
+            // servers would learn of their release only when this process next has something to do.
+            syscall::reply(answer);
+        }
     }
 
     /// Answers with an error.
@@ -260,12 +264,12 @@ impl ReplyRight {
             words += 1;
         }
         // Less than `MAXIMUM_WORDS`.
-        self.hand_over(error::status_of(error), MessageInfo::new(0, words as u16, 0), CapTable::new());
+        runtime()
+            .pending
+            .reply(self.into_answer(error::status_of(error), MessageInfo::new(0, words as u16, 0)));
     }
 
-    /// Holds back the answer in the thread's buffer.
-    fn hand_over(mut self, status: Status, info: MessageInfo, capabilities: CapTable) {
-        let reply = mem::replace(&mut self.0, abi::NULL_HANDLE);
-        runtime().pending.reply(Answer { reply, status, info }, capabilities);
+    fn into_answer(mut self, status: Status, info: MessageInfo) -> Answer {
+        Answer { reply: mem::replace(&mut self.0, abi::NULL_HANDLE), status, info }
     }
 }
