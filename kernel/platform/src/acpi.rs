@@ -217,9 +217,27 @@ impl PlatformTables {
     }
 }
 
-/// Ports of interrupt controllers, timers, the keyboard controller's reset, and PCI configuration: first and last.
-const KERNEL_PORTS: [(u16, u16); 6] =
-    [(0x20, 0x21), (0x40, 0x43), (0x61, 0x61), (0x64, 0x64), (0xa0, 0xa1), (0xcf8, 0xcff)];
+/// Ports that every PC has and that no driver may be given, first and last.
+const KERNEL_PORTS: [(u16, u16); 12] = [
+    // ISA DMA controllers and their page registers: they reach memory.
+    (0x00, 0x1f),
+    (0x80, 0x8f),
+    (0xc0, 0xdf),
+    // Interrupt controllers, and whether their inputs are edges or levels.
+    (0x20, 0x21),
+    (0xa0, 0xa1),
+    (0x4d0, 0x4d1),
+    // The interval timer and its gate.
+    (0x40, 0x43),
+    (0x61, 0x61),
+    // Fast reset and A20, system management interrupts.
+    (0x92, 0x92),
+    (0xb2, 0xb3),
+    // QEMU's firmware configuration device, whose DMA reaches memory.
+    (0x510, 0x51b),
+    // PCI configuration, and the reset register among it.
+    (0xcf8, 0xcff),
+];
 
 impl PlatformTables {
     /// Whether the range of I/O ports touches one that belongs to the kernel: interrupt controllers, timers, PCI

@@ -88,7 +88,6 @@ const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 const ENTRY_MASKED: u32 = 1 << 16;
 const ENTRY_TSC_DEADLINE: u32 = 0b10 << 17;
-const ENTRY_DELIVER_NMI: u32 = 0b100 << 8;
 const DIVIDE_BY_1: u32 = 0b1011;
 const REGISTER_WINDOW: usize = 4096;
 /// Polls of the delivery status before an interprocessor interrupt is counted as stuck. The bus accepts one in less than a
@@ -127,8 +126,8 @@ impl LocalApic {
         }
     }
 
-    /// Switches the running processor's local APIC on: every local source masked except the NMI on LINT1, all
-    /// priorities accepted, spurious interrupts sent to `spurious`.
+    /// Switches the running processor's local APIC on: every local source masked, all priorities accepted, spurious
+    /// interrupts sent to `spurious`. Non-maskable interrupts come from other processors only.
     pub fn enable(&self, spurious: Vector) {
         // SAFETY: `new` found the register; the address in it is left as it is.
         let base = unsafe { read_msr(IA32_APIC_BASE) };
@@ -145,7 +144,8 @@ impl LocalApic {
             }
         }
         self.write(Register::SpuriousVector, SOFTWARE_ENABLE | u32::from(spurious.0));
-        for entry in [Register::TimerEntry, Register::Lint0Entry, Register::ErrorEntry] {
+        for entry in [Register::TimerEntry, Register::Lint0Entry, Register::Lint1Entry, Register::ErrorEntry]
+        {
             self.write(entry, ENTRY_MASKED);
         }
         // Entries past the count in the version register do not exist. [SDM 11.4.8]
@@ -156,7 +156,6 @@ impl LocalApic {
         if last_entry >= 5 {
             self.write(Register::ThermalEntry, ENTRY_MASKED);
         }
-        self.write(Register::Lint1Entry, ENTRY_DELIVER_NMI);
         self.write(Register::TimerDivide, DIVIDE_BY_1);
         self.write(Register::TimerInitialCount, 0);
         self.write(Register::ErrorStatus, 0);
@@ -176,6 +175,14 @@ impl LocalApic {
     #[inline]
     pub fn end_of_interrupt(&self) {
         self.write(Register::EndOfInterrupt, 0);
+    }
+
+    /// Whether interprocessor interrupts can name a processor.
+    pub const fn reaches(&self, target: ApicId) -> bool {
+        match self.access {
+            Access::Memory(_) => target.0 < 0xff,
+            Access::ModelSpecific => target.0 != u32::MAX,
+        }
     }
 
     /// Interrupts one processor with `vector`.

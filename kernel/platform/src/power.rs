@@ -20,8 +20,10 @@ const SLEEP_ENABLE: u16 = 1 << 13;
 const SLEEP_TYPE_SHIFT: u32 = 10;
 const SLEEP_TYPE_MASK: u16 = 0b111 << SLEEP_TYPE_SHIFT;
 
-/// How long one way is given before the next is tried.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long one way to restart is given before the next is tried.
+const RESET_PATIENCE: Duration = Duration::from_millis(50);
+/// How long the machine may take to go off. Hypervisors do it some time after the write.
+const OFF_PATIENCE: Duration = Duration::from_secs(1);
 
 impl PowerControl {
     /// Knows of no register; only what every PC has is tried.
@@ -59,12 +61,12 @@ impl PowerControl {
         unsafe {
             asm!("cli", options(nomem, nostack));
             self.write_reset_register();
-            wait();
+            wait(RESET_PATIENCE);
             ports::write_u8(CHIP_SET_RESET, 0x02); // choose a hard reset
             ports::write_u8(CHIP_SET_RESET, 0x06); // do it
-            wait();
+            wait(RESET_PATIENCE);
             ports::write_u8(KEYBOARD_COMMAND, PULSE_RESET);
-            wait();
+            wait(RESET_PATIENCE);
             // An exception without any descriptor table cannot be delivered, nor the double fault that follows.
             let empty = [0u16; 5];
             asm!("lidt [{}]", "int3", in(reg) &empty, options(readonly, nostack));
@@ -85,7 +87,7 @@ impl PowerControl {
                 enter_sleep(port, off.type_b);
             }
         }
-        wait();
+        wait(OFF_PATIENCE);
     }
 
     /// # Safety
@@ -123,10 +125,10 @@ unsafe fn enter_sleep(port: u16, sleep_type: u8) {
     }
 }
 
-/// Lets [`PATIENCE`] pass without any clock: an access to port 0x80 takes about a microsecond on a machine, and more
-/// under a hypervisor.
-fn wait() {
-    for _ in 0..PATIENCE.as_micros() {
+/// Lets at least about so much time pass without any clock: an access to port 0x80 takes about a microsecond on a
+/// machine, and more under a hypervisor.
+fn wait(time: Duration) {
+    for _ in 0..time.as_micros() {
         // SAFETY: the port of power-on self test codes has no other effect.
         unsafe { ports::write_u8(0x80, 0) };
     }

@@ -98,7 +98,9 @@ pub struct StartRequest {
 pub enum StartError {
     /// The request's stack is not aligned, or its page tables are not.
     BadRequest,
-    /// The kernel does not know where the page of the entry stub is.
+    /// The processor's identifier needs x2APIC mode.
+    Unreachable(ApicId),
+    /// The kernel does not know where the page of the entry stub is, or has it in low memory's part of the address space.
     StubNotMapped,
     /// It did not answer in time. It was put back into its wait-for-start-up state.
     NoAnswer(ApicId),
@@ -108,6 +110,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadRequest => formatter.write_str("stack or page tables are not aligned"),
+            Self::Unreachable(id) => write!(formatter, "APIC id {} needs x2APIC mode", id.0),
             Self::StubNotMapped => formatter.write_str("the entry stub has no physical address"),
             Self::NoAnswer(id) => write!(formatter, "processor with APIC id {} does not answer", id.0),
         }
@@ -135,6 +138,9 @@ pub unsafe fn start_processor(
 ) -> Result<(), StartError> {
     if !request.stack_top.is_multiple_of(16) || !request.page_table_root.0.is_multiple_of(PAGE) {
         return Err(StartError::BadRequest);
+    }
+    if !local_apic.reaches(request.target) {
+        return Err(StartError::Unreachable(request.target));
     }
     prepare(memory, processor, request, translate)?;
     ACKNOWLEDGED.store(0, Ordering::SeqCst);
@@ -167,6 +173,9 @@ fn prepare(
     translate: impl Fn(u64) -> Option<PhysicalAddress>,
 ) -> Result<(), StartError> {
     let stub = trampoline::entry_stub();
+    if tables::is_beside_low_memory(stub) {
+        return Err(StartError::StubNotMapped);
+    }
     let stub_physical = translate(stub).ok_or(StartError::StubNotMapped)?;
     let no_execute =
         if processor.features.contains(Features::NO_EXECUTE) { trampoline::NO_EXECUTE_ENABLE } else { 0 };

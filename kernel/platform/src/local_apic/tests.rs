@@ -39,6 +39,7 @@ fn xapic_mode_refuses_wide_identifiers() {
     assert_eq!(Command::fixed(ApicId(0xff), Vector(32)).for_xapic(), None);
     assert_eq!(Command::fixed(ApicId(256), Vector(32)).for_xapic(), None);
     let mut fake = FakeApic::new();
+    assert!(fake.apic().reaches(ApicId(254)) && !fake.apic().reaches(ApicId(255)));
     fake.apic().send_interrupt(ApicId(300), Vector(32));
     assert_eq!((fake.register(0x300), fake.register(0x310)), (0, 0));
 }

@@ -13,6 +13,13 @@ pub(super) const EXPRESS: u8 = 0x10;
 pub(super) const MSIX: u8 = 0x11;
 pub(super) const ADVANCED_FEATURES: u8 = 0x13;
 
+/// Bytes that the capabilities which this crate uses have at least.
+const LENGTHS: [(u8, u16); 5] =
+    [(POWER_MANAGEMENT, 8), (MSI, 10), (EXPRESS, 0x14), (MSIX, 12), (ADVANCED_FEATURES, 6)];
+
+/// End of the space that capabilities lie in.
+pub(super) const SPACE: u16 = 256;
+
 /// One capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capability {
@@ -38,6 +45,14 @@ pub enum ResetCapability {
 pub struct PowerManagement {
     /// Where it is.
     pub offset: u16,
+}
+
+impl Capability {
+    /// Whether the fields that this crate uses lie inside the space.
+    pub(super) fn fits(self) -> bool {
+        let length = LENGTHS.iter().find(|(id, _)| *id == self.id).map_or(2, |(_, length)| *length);
+        self.offset + length <= SPACE
+    }
 }
 
 /// The capabilities of one function, in list order. Ends at an offset that is outside, or that was visited.
@@ -122,7 +137,8 @@ pub(super) fn find_reset(
             return Some(ResetCapability::Express(offset));
         }
     }
-    if let Some(Capability { offset, .. }) = find_capability(configuration, address, ADVANCED_FEATURES, 0) {
+    let features = find_capability(configuration, address, ADVANCED_FEATURES, 0).filter(|found| found.fits());
+    if let Some(Capability { offset, .. }) = features {
         let length = configuration.read_u8(address, offset + FEATURES_LENGTH);
         let abilities = configuration.read_u8(address, offset + FEATURES_CAPABILITIES);
         let offers_both = abilities & FEATURES_PENDING_AND_RESET == FEATURES_PENDING_AND_RESET;

@@ -106,12 +106,15 @@ impl<C: ConfigurationSpace, M: PhysicalMemory> Walk<'_, C, M> {
                     return;
                 }
                 // Only function 0 says whether there are others.
-                let header = self.configuration.read_u8(address, register::HEADER_TYPE);
-                if function == 0 && (!is_present || header & MULTIPLE_FUNCTIONS == 0) {
+                if function == 0 && !(is_present && self.has_more_functions(address)) {
                     break;
                 }
             }
         }
+    }
+
+    fn has_more_functions(&mut self, first: PciAddress) -> bool {
+        self.configuration.read_u8(first, register::HEADER_TYPE) & MULTIPLE_FUNCTIONS != 0
     }
 
     /// Adds one function; false when there is no room for more.
@@ -239,6 +242,10 @@ fn read_capabilities(configuration: &mut impl ConfigurationSpace, function: &mut
     let wanted =
         [capabilities::POWER_MANAGEMENT, capabilities::EXPRESS, capabilities::MSI, capabilities::MSIX];
     for found in Capabilities::new(configuration, address) {
+        if !found.fits() {
+            log::error!("pci: {address}: {found:x?} runs past the space; left out");
+            continue;
+        }
         for (slot, id) in offsets.iter_mut().zip(wanted) {
             // Of two with one id the first counts.
             if found.id == id && slot.is_none() {

@@ -1,6 +1,6 @@
 //! Message interrupts: MSI and MSI-X. [PCI-3.0 6.8]
 
-use super::capabilities::MSIX;
+use super::capabilities::{MSIX, SPACE};
 use super::{Bar, ConfigurationSpace, Function, MAXIMUM_BARS, PciAddress, Switch};
 use crate::address::{ApicId, Vector};
 use crate::registers::Registers;
@@ -59,7 +59,7 @@ impl MsiCapability {
         let data = offset + if wide { 0x0c } else { 0x08 };
         let mask = (control & MSI_MASKING != 0).then_some(data + 4);
         let end = mask.map_or(data + 2, |mask| mask + 8);
-        if exponent > 5 || end > 256 {
+        if exponent > 5 || end > SPACE {
             log::error!("pci: {address}: impossible MSI capability; not used");
             return None;
         }
@@ -119,10 +119,6 @@ impl MsixCapability {
         offset: u16,
         bars: &[Bar; MAXIMUM_BARS],
     ) -> Option<Self> {
-        if offset + 12 > 256 {
-            log::error!("pci: {address}: impossible MSI-X capability; not used");
-            return None;
-        }
         let entries = (configuration.read_u16(address, offset + MSIX_CONTROL) & MSIX_ENTRIES) + 1;
         let table = configuration.read_u32(address, offset + MSIX_TABLE);
         let pending = configuration.read_u32(address, offset + MSIX_PENDING);

@@ -13,6 +13,7 @@
 
 use core::time::Duration;
 
+use super::capabilities::SPACE;
 use super::{ConfigurationSpace, Function, MAXIMUM_BARS, PciAddress, ResetCapability, command, register};
 
 /// How a function is reset.
@@ -246,7 +247,7 @@ impl Saved {
                 offset,
                 device: configuration.read_u16(address, offset + EXPRESS_DEVICE_CONTROL),
                 link: configuration.read_u16(address, offset + EXPRESS_LINK_CONTROL),
-                device_2: (version >= 2)
+                device_2: (version >= 2 && offset + EXPRESS_DEVICE_CONTROL_2 + 2 <= SPACE)
                     .then(|| configuration.read_u16(address, offset + EXPRESS_DEVICE_CONTROL_2)),
             }
         });

@@ -14,6 +14,11 @@ const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
 const ENTRIES: u64 = 512;
 
+/// Whether an address shares its level 4 entry with the trampoline's code page, where the tables have room for one only.
+pub(super) const fn is_beside_low_memory(address: u64) -> bool {
+    address >> 39 & (ENTRIES - 1) == 0
+}
+
 /// Writes the tables; gives the root's address, which is below 4 GiB.
 pub(super) fn write(memory: &mut TrampolineMemory, stub: u64, stub_physical: PhysicalAddress) -> u32 {
     for page in 1..TRAMPOLINE_PAGES as u64 {
@@ -30,7 +35,7 @@ pub(super) fn write(memory: &mut TrampolineMemory, stub: u64, stub_physical: Phy
     set(memory, 3, 0, table(4));
     set(memory, 4, physical / PAGE, table(0));
 
-    // The stub is in the kernel's half, so its index at level 4 is not 0.
+    // The caller checked that the index at level 4 is not 0.
     set(memory, 1, index(3), table(5));
     set(memory, 5, index(2), table(6));
     set(memory, 6, index(1), table(7));

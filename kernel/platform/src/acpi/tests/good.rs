@@ -121,6 +121,7 @@ fn the_kernels_registers_and_ports_are_known() {
     assert!(tables.overlaps_kernel_ports(0xcf0, 16) && tables.overlaps_kernel_ports(0x600, 64));
     assert!(!tables.overlaps_kernel_ports(0x3f8, 8) && !tables.overlaps_kernel_ports(0xc000, 64));
     assert!(tables.overlaps_kernel_ports(0, 0x1_0000) && !tables.overlaps_kernel_ports(0xffff, 1));
+    assert!(tables.overlaps_kernel_ports(0xb0, 4) && !tables.overlaps_kernel_ports(0x60, 1));
 }
 
 #[test]

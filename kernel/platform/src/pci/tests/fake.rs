@@ -134,6 +134,7 @@ impl FakeSpace {
 impl ConfigurationSpace for FakeSpace {
     fn read(&mut self, address: PciAddress, offset: u16, width: Width) -> u32 {
         self.reads += 1;
+        assert!(offset + width.bytes() <= 256, "a read outside the space of the ports");
         assert!(self.reads < 2_000_000, "the walk does not end");
         let ones = u32::MAX >> (32 - 8 * width.bytes());
         let Some(function) = self.functions.get_mut(&address) else { return ones };
@@ -149,6 +150,7 @@ impl ConfigurationSpace for FakeSpace {
     }
 
     fn write(&mut self, address: PciAddress, offset: u16, width: Width, value: u32) {
+        assert!(offset + width.bytes() <= 256, "a write outside the space of the ports");
         let Some(function) = self.functions.get_mut(&address) else { return };
         if offset == 4 {
             self.commands.push((address, value as u16));

@@ -69,6 +69,23 @@ fn a_capability_list_that_runs_in_circles_or_out_of_bounds_ends() {
 }
 
 #[test]
+fn a_capability_that_runs_past_the_space_is_left_out() {
+    for id in [1, 5, 0x10, 0x11, 0x13] {
+        let mut function = nic().with_capability(0xfc, &[id, 0, 0xff, 0xff]);
+        function.set(0x3c, &[11, 1]);
+        let (mut space, found) = single(function);
+        assert_eq!((found.interrupts(), found.reset, found.express), ((InterruptKind::Line, 1), None, None));
+        found.silence(&mut space);
+        found.unmask_msi(&mut space);
+    }
+    // A PCI Express capability whose second part does not fit has only the first.
+    let capability = [&[0x10, 0, 2, 0][..], &(1u32 << 28).to_le_bytes(), &[0; 0x0c]].concat();
+    let (mut space, found) = single(nic().with_capability(0xec, &capability));
+    let mut reset = start_reset(&mut space, &found).unwrap();
+    assert_eq!(drive(&mut reset, &mut space).0, ResetStep::Done);
+}
+
+#[test]
 fn capabilities_are_found_one_after_the_other() {
     let function = nic()
         .with_capability(0x60, &[9, 0])
