@@ -104,14 +104,18 @@ impl Cpu {
         cpu
     }
 
-    /// Makes this record the one of the processor that runs, and lets others see it.
+    /// Makes this record the one of the processor that runs. Taking any lock needs it; loading segment registers undoes it.
     ///
     /// # Safety
     ///
-    /// Called once per processor, on it, with interrupts off.
-    pub unsafe fn install(&'static self) {
+    /// Called on the record's own processor, with interrupts off.
+    pub unsafe fn set_base(&'static self) {
         GsBase::write(x86_64::VirtAddr::from_ptr(self));
         KernelGsBase::write(x86_64::VirtAddr::zero());
+    }
+
+    /// Lets the other processors see this one.
+    pub fn publish(&'static self) {
         if let Some(slot) = CPUS.get(self.index as usize) {
             slot.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
             COUNT.fetch_max(self.index + 1, Ordering::Release);

@@ -24,7 +24,7 @@ pub const USER_CODE: u16 = 0x23;
 const INTERRUPT_STACK_PAGES: u64 = 2;
 
 /// Loads all tables of this processor, and the protection bits that it offers.
-pub fn load(cpu: &Cpu, features: Features) -> Option<()> {
+pub fn load(cpu: &'static Cpu, features: Features) -> Option<()> {
     let mut task = TaskStateSegment::new();
     task.privilege_stack_table[0] = VirtAddr::new(cpu.kernel_stack);
     let stack = || kernel_space::new_stack(INTERRUPT_STACK_PAGES).map(VirtAddr::new);
@@ -39,14 +39,15 @@ pub fn load(cpu: &Cpu, features: Features) -> Option<()> {
     let task_selector = table.append(Descriptor::tss_segment(task));
     debug_assert!(user_data.0 == USER_DATA && user_code.0 == USER_CODE);
     table.load();
-    // SAFETY: the tables live for ever; the selectors are those just made. Writing GS clears its base, so the
-    // caller installs the processor's record after this.
+    // SAFETY: the tables live for ever; the selectors are those just made. Writing GS clears its base,
+    // which is set again at once.
     unsafe {
         CS::set_reg(kernel_code);
         SS::set_reg(kernel_data);
         for set in [DS::set_reg, ES::set_reg, FS::set_reg, GS::set_reg] {
             set(x86_64::structures::gdt::SegmentSelector::NULL);
         }
+        cpu.set_base();
         load_tss(task_selector);
         load_interrupt_table()?;
 

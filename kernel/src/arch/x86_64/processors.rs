@@ -54,9 +54,10 @@ pub fn make_current(index: u32, apic_id: u32, features: Features) -> Option<&'st
 }
 
 fn set_up(cpu: &'static Cpu, features: Features) -> Option<()> {
+    // SAFETY: it is this processor's record, and interrupts are off.
+    unsafe { cpu.set_base() };
     descriptors::load(cpu, features)?;
-    // SAFETY: this processor's record is new, and interrupts are off.
-    unsafe { cpu.install() };
+    cpu.publish();
     fpu::init(features);
     Some(())
 }
