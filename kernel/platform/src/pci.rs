@@ -127,6 +127,13 @@ impl Function {
         }
     }
 
+    /// Whether it is part of the machine's own wiring, which no driver gets: a bridge of any kind (the host bridge and the
+    /// ISA bridge are, though they look like endpoints), or a layout that is not known.
+    pub const fn is_bridge(&self) -> bool {
+        const CLASS_BRIDGE: u32 = 0x06;
+        !matches!(self.kind, FunctionKind::Endpoint) || self.class >> 16 == CLASS_BRIDGE
+    }
+
     /// Makes the function still and deaf: no DMA, no interrupt of any kind. The first steps of a quiesce.
     pub fn silence(&self, configuration: &mut impl ConfigurationSpace) {
         self.update_command(configuration, command::INTERRUPT_DISABLE, command::BUS_MASTER);

@@ -43,6 +43,8 @@ fn all_functions_behind_all_bridges_are_found_in_order() {
         ]
     );
     assert_eq!(functions[1].kind, FunctionKind::Bridge { secondary: 1, subordinate: 3 });
+    let bridges: Vec<bool> = functions.iter().map(Function::is_bridge).collect();
+    assert_eq!(bridges, [true, true, true, true, false, false, false]);
     assert_eq!((functions[4].vendor, functions[4].device, functions[4].class), (0x1af4, 0x1000, 0x02_0000));
     assert_eq!((functions[4].subsystem_vendor, functions[4].subsystem), (0x1234, 0x5678));
 }
