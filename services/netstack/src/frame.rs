@@ -202,11 +202,16 @@ pub fn finish(bytes: &mut [u8], own: Option<Ipv4Address>) -> Option<Ipv4Address>
     match frame.ethertype() {
         EthernetProtocol::Arp => {
             let mut packet = ArpPacket::new_checked(frame.payload_mut()).ok()?;
+            // Only for IPv4 addresses, which have the length of ours.
+            let ArpRepr::EthernetIpv4 { operation, target_protocol_addr, .. } =
+                ArpRepr::parse(&packet).ok()?
+            else {
+                return None;
+            };
             if let Some(own) = own {
                 packet.set_source_protocol_addr(&own.octets());
             }
-            let asked = packet.target_protocol_addr().try_into().map(|octets: [u8; 4]| octets.into()).ok()?;
-            (packet.operation() == ArpOperation::Request).then_some(asked)
+            (operation == ArpOperation::Request).then_some(target_protocol_addr)
         }
         EthernetProtocol::Ipv4 => {
             finish_ipv4(frame.payload_mut());
@@ -249,5 +254,32 @@ fn finish_transport(bytes: &mut [u8], source: Ipv4Address, destination: Ipv4Addr
     }
     if let Some(field) = bytes.get_mut(offset..offset + 2) {
         field.copy_from_slice(&checksum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: Ipv4Address = Ipv4Address::new(10, 0, 2, 15);
+    const NEIGHBOUR: Ipv4Address = Ipv4Address::new(10, 0, 2, 2);
+    const MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
+
+    #[test]
+    fn requests_leave_with_the_own_address_and_say_who_is_asked_for() {
+        let stand_in = Ipv4Address::new(10, 0, 2, 99);
+        let mut request = crate::resolver::request(MAC, stand_in, NEIGHBOUR);
+        assert_eq!(finish(&mut request, Some(OWN)), Some(NEIGHBOUR));
+        assert_eq!(request, crate::resolver::request(MAC, OWN, NEIGHBOUR));
+    }
+
+    #[test]
+    fn arp_for_other_protocols_is_left_alone() {
+        // Lengths that are sound in themselves, but not those of IPv4; found by fuzzing.
+        let mut request = [crate::resolver::request(MAC, OWN, NEIGHBOUR).as_slice(), &[0; 20]].concat();
+        request[19] = 8;
+        let before = request.clone();
+        assert_eq!(finish(&mut request, Some(OWN)), None);
+        assert_eq!(request, before);
     }
 }
