@@ -1,10 +1,14 @@
 # The front door of capOS: `make help` lists what there is.
 
+# What is booted, drawn and packed.
 MANIFEST ?= manifests/default.capnp
-# direct: QEMU loads the kernel itself. grub, limine: a disk image with that boot loader.
+# direct: QEMU loads the kernel itself. grub, limine: from a disk image with that boot loader.
 LOADER ?= direct
-# Passed to the tools: a smoke scenario's name or part of it, more options of `run`.
+# What starts a disk: uefi or bios.
+FIRMWARE ?= uefi
+# Smoke scenarios: those whose names contain one of these words; all when empty.
 NAME ?=
+# More options of the tool's `run`, as --smp 4 --memory 128 --nic legacy.
 RUN ?=
 
 CARGO_TARGET_DIR ?= target
@@ -16,28 +20,32 @@ PROGRAMS := init $(notdir $(wildcard drivers/*)) $(notdir $(wildcard services/*)
 STD := -Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
 BARE := RUSTC=$(BARE_RUSTC) RUSTC_BOOTSTRAP=1 \
 	CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER=ld.lld CARGO_TARGET_X86_64_CAPOS_LINKER=ld.lld
-KERNEL_TARGET := $(STD) --release --target x86_64-unknown-none -p kernel -p loader
-PROGRAM_TARGET := $(STD) $(JSON_TARGET) --release --target targets/x86_64-capos.json $(addprefix -p ,$(PROGRAMS))
-TOOLS := cargo run -q --release -p capos-tools --
+FOR_KERNEL := $(STD) --release --target x86_64-unknown-none -p kernel -p loader
+FOR_PROGRAMS := $(STD) $(JSON_TARGET) --release --target targets/x86_64-capos.json $(addprefix -p ,$(PROGRAMS))
+# Everything that builds for the host: all but the kernel itself, whose parts with logic are crates of their own.
+FOR_HOST := --workspace --exclude kernel
+TOOLS := cargo run --quiet -p capos-tools --
 
 export CAPOS_COMMIT := $(shell git describe --always --abbrev=12 --dirty --exclude '*' 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build kernel programs tools package image run run-disk run-disk-bios run-net test check format \
-	lint docs unit smoke graph bench clean
+.PHONY: help setup build kernel programs tools package image run run-disk run-disk-bios run-net check format lint \
+	docs test unit smoke graph bench clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@echo; echo "  Variables: MANIFEST=$(MANIFEST) LOADER=direct|grub|limine FIRMWARE=uefi|bios NAME= RUN="
 
 setup: $(SETUP)/test ## Installs and chooses all that building, running and testing need
 
-# One stamp a level: what has been set up is not looked at again.
+# One stamp for each level: what has been set up is not looked at again.
 $(SETUP)/build $(SETUP)/run $(SETUP)/test: $(wildcard tools/setup/*.sh)
 	@tools/setup/setup.sh $(SETUP) $(@F)
 	@touch $@
 
 build: kernel programs tools ## Builds everything
 
+# A second make knows the compiler that the set-up chose.
 kernel: $(SETUP)/build ## Builds kernel and loader
 	@$(MAKE) --no-print-directory in-kernel
 
@@ -45,25 +53,62 @@ programs: $(SETUP)/build ## Builds init, drivers, services and the tests' progra
 	@$(MAKE) --no-print-directory in-programs
 
 tools: $(SETUP)/build ## Builds the host tools
-	cargo build --release -p capos-tools
+	cargo build -p capos-tools
 
-# By a second make, which knows the compiler that the set-up chose.
 .PHONY: in-kernel in-programs in-lint
 in-kernel:
-	$(BARE) cargo build $(KERNEL_TARGET)
+	$(BARE) cargo build $(FOR_KERNEL)
 in-programs:
-	$(BARE) cargo build $(PROGRAM_TARGET)
+	$(BARE) cargo build $(FOR_PROGRAMS)
 
-package: build ## Checks and packs MANIFEST
+package: build ## Checks MANIFEST and packs it with its programs
 	$(TOOLS) package --manifest $(MANIFEST)
 
-run: build $(SETUP)/run ## Boots MANIFEST in QEMU by LOADER; the page is at http://127.0.0.1:8080/
-ifeq ($(LOADER),direct)
-	$(TOOLS) run --manifest $(MANIFEST) $(RUN)
-else
-	$(TOOLS) run --manifest $(MANIFEST) --disk $(LOADER) $(RUN)
-endif
+image: build $(SETUP)/run ## Writes a disk image that boots MANIFEST by LOADER (grub or limine)
+	$(TOOLS) image --manifest $(MANIFEST) --loader $(if $(filter direct,$(LOADER)),grub,$(LOADER))
 
-clean: ## Removes all that was built
-	cargo clean
-	rm -rf $(SETUP)
+run: build $(SETUP)/run ## Boots MANIFEST in QEMU; the page is at http://127.0.0.1:8080/
+	$(TOOLS) run --manifest $(MANIFEST) \
+		$(if $(filter direct,$(LOADER)),,--disk $(LOADER) --firmware $(FIRMWARE)) $(RUN)
+
+run-disk: ## Boots MANIFEST from a disk by GRUB (or LOADER=limine) and UEFI
+	@$(MAKE) --no-print-directory run LOADER=$(if $(filter direct,$(LOADER)),grub,$(LOADER)) FIRMWARE=uefi
+
+run-disk-bios: ## Boots MANIFEST from a disk by GRUB (or LOADER=limine) and BIOS
+	@$(MAKE) --no-print-directory run LOADER=$(if $(filter direct,$(LOADER)),grub,$(LOADER)) FIRMWARE=bios
+
+run-net: build $(SETUP)/test ## Smoke tests of the network card's driver
+	$(TOOLS) smoke net-
+
+check: format lint docs test ## Everything that a submission must pass
+
+format: $(SETUP)/test ## Checks how the code is laid out
+	cargo fmt --all --check
+	shellcheck tools/setup/*.sh .ci/run
+
+lint: $(SETUP)/test ## Lints everything, warnings denied
+	@$(MAKE) --no-print-directory in-lint
+in-lint:
+	cargo clippy $(FOR_HOST) --all-targets -- -D warnings
+	$(BARE) $(BARE_CLIPPY) clippy $(FOR_KERNEL) -- -D warnings
+	$(BARE) $(BARE_CLIPPY) clippy $(FOR_PROGRAMS) -- -D warnings
+
+docs: $(SETUP)/build ## Builds the code's documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" cargo doc $(FOR_HOST) --no-deps --quiet
+
+test: unit smoke ## Unit tests and smoke tests
+
+unit: $(SETUP)/build ## Tests on the host
+	cargo test $(FOR_HOST)
+
+smoke: build $(SETUP)/test ## Boots the system in QEMU and looks at it from outside
+	$(TOOLS) smoke $(NAME)
+
+graph: $(SETUP)/build ## Draws who holds what in MANIFEST, as SVG in the build folder
+	$(TOOLS) graph $(MANIFEST) $(CARGO_TARGET_DIR)/graph/$(basename $(notdir $(MANIFEST))).svg
+
+bench: build $(SETUP)/run ## Counts instructions and compares them with the limits
+	$(TOOLS) bench
+
+clean: ## Removes all that was built, and what was chosen at set-up
+	rm -rf $(CARGO_TARGET_DIR)

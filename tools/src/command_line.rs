@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    graph,
+    bench, graph,
     image::{self, Loader},
     kernel_file, manifest_check, package,
     paths::Paths,
@@ -59,6 +59,8 @@ enum Verb {
         #[arg(long)]
         list: bool,
     },
+    /// Counts instructions and compares them with the limits.
+    Bench,
     /// Checks boot manifests.
     Check {
         /// `[--memory MIB] MANIFEST...`
@@ -130,6 +132,7 @@ pub fn run() -> Result<ExitCode> {
             println!("{}: boots {}", output.display(), manifest.display());
         }
         Verb::Run(options) => return run_machine(&paths, options),
+        Verb::Bench => return bench::run(paths),
         Verb::Smoke { names, list } => {
             return smoke::run(paths, &names, if list { List::Only } else { List::Not });
         }

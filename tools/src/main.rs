@@ -1,6 +1,7 @@
 //! `capos-tools`: everything that is done with capOS on the host. The `Makefile` at the top calls it.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod command_line;
 mod executable;
 mod graph;

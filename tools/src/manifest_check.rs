@@ -89,9 +89,12 @@ pub fn binaries(root: &Path) -> Result<Vec<String>, String> {
     for folder in ["drivers", "services"] {
         names.extend(stems(&root.join(folder), |path| path.join("Cargo.toml").exists())?);
     }
-    let programs = root.join("tests/programs/src/bin");
-    if programs.exists() {
-        names.extend(stems(&programs, |path| path.extension().is_some_and(|extension| extension == "rs"))?);
+    for programs in ["tests/programs/src/bin", "tests/bench/src/bin"].map(|folder| root.join(folder)) {
+        if programs.exists() {
+            names.extend(stems(&programs, |path| {
+                path.extension().is_some_and(|extension| extension == "rs")
+            })?);
+        }
     }
     names.sort();
     Ok(names)

@@ -33,6 +33,19 @@ pub enum Nic {
 }
 
 impl Nic {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Modern, Self::Legacy, Self::Line, Self::LegacyLine];
+
+    /// Short name, as on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Modern => "modern",
+            Self::Legacy => "legacy",
+            Self::Line => "line",
+            Self::LegacyLine => "legacy-line",
+        }
+    }
+
     const fn properties(self) -> &'static str {
         match self {
             Self::Modern => "disable-legacy=on,disable-modern=off",

@@ -40,7 +40,7 @@ pub fn run(paths: Paths, filters: &[String], list: List) -> Result<ExitCode> {
     for scenario in &chosen {
         println!("{}: {}", scenario.name, scenario.about);
         let started = Instant::now();
-        context.enter(scenario, started);
+        context.enter(&scenario.name, started + scenario.limit);
         let result = (scenario.run)(&mut context);
         outcomes.push(Outcome { name: scenario.name.clone(), took: started.elapsed(), result });
     }

@@ -33,19 +33,25 @@ pub fn scenarios() -> Vec<Scenario> {
         .into_iter()
         .map(|(board, processor, processors, memory)| {
             let name = format!("boot-{board}-{processor}-{processors}-{memory}");
-            Scenario::new(name, "the kernel starts and says its version and commit", LIMIT, move |context| {
-                let mut machine = Machine::new(context.direct("manifests/default.capnp")?);
-                machine.board = board.into();
-                machine.processor = processor.into();
-                machine.processors = processors;
-                machine.memory = memory;
-                starts(context, machine)
-            })
+            Scenario::new(
+                name,
+                "the kernel starts with all processors, and init after it",
+                LIMIT,
+                move |context| {
+                    let mut machine = Machine::new(context.direct("manifests/default.capnp")?);
+                    machine.board = board.into();
+                    machine.processor = processor.into();
+                    machine.processors = processors;
+                    machine.memory = memory;
+                    starts(context, machine)
+                },
+            )
         })
         .collect()
 }
 
 fn starts(context: &Context, machine: Machine) -> Result<()> {
+    let processors = machine.processors;
     let mut guest = context.start(machine, &[])?;
     let line = guest.wait_for(FIRST_LINE)?;
     let lines = guest.lines();
@@ -55,5 +61,7 @@ fn starts(context: &Context, machine: Machine) -> Result<()> {
     let version = words.next().context("no version")?;
     ensure!(version.split('.').count() == 3, "{version:?} is not a version");
     words.next().context("no source commit")?;
+    guest.wait_for(&format!("kernel: {processors} processors"))?;
+    guest.wait_for("init: manifest")?;
     Ok(())
 }

@@ -2,10 +2,11 @@
 
 mod boot;
 mod loader;
+mod net;
 
 use super::Scenario;
 
 /// Every scenario, in the order in which they run.
 pub fn all() -> Vec<Scenario> {
-    [loader::scenarios(), boot::scenarios()].into_iter().flatten().collect()
+    [loader::scenarios(), boot::scenarios(), net::scenarios()].into_iter().flatten().collect()
 }

@@ -1,0 +1,93 @@
+//! `bench`: counts instructions, and compares them with the limits of `tools/bench/limits.txt`.
+//!
+//! Two ways to count. Under `-icount shift=0` the time stamp counter advances by one an instruction, so programs in the guest
+//! measure themselves and print `UB <name> <count>`. What crosses halts of the processor, where that clock jumps, is
+//! counted by a QEMU plugin.
+
+mod boot;
+mod report;
+mod table;
+
+use std::{path::Path, process::ExitCode, time::Duration, time::Instant};
+
+use anyhow::{Context as _, Result};
+
+use self::{
+    report::{Measurement, Verdict},
+    table::Limit,
+};
+use crate::{kernel_file, paths::Paths, qemu::Machine, smoke::Context};
+
+/// The manifest whose programs measure themselves.
+const MANIFEST: &str = "manifests/bench.capnp";
+
+/// The line that ends their report.
+const DONE: &str = "UB-DONE";
+
+/// How long one machine may take.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Measures everything, writes `results.json` and `table.md`, and prints the table.
+pub fn run(paths: Paths) -> Result<ExitCode> {
+    let limits = table::read(&paths.root.join("tools/bench/limits.txt"))?;
+    let folder = paths.target.join("bench");
+    let image = kernel_file::read(&paths.kernel())?;
+    let mut found = vec![Measurement { name: "kernel_image".into(), value: u64::try_from(image.len())? }];
+    let mut context = Context::new(paths);
+    found.extend(measure("boot", || boot::measure(&mut context, &folder)));
+    found.extend(measure("programs", || programs(&mut context, &folder)));
+    let verdicts = report::compare(&limits, &found);
+    report::write(&folder, &verdicts)?;
+    print!("{}", report::markdown(&verdicts));
+    let good = verdicts.iter().all(Verdict::is_good);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a part measured; if it fails, that is said, and its rows stay empty.
+fn measure(part: &str, run: impl FnOnce() -> Result<Vec<Measurement>>) -> Vec<Measurement> {
+    run().unwrap_or_else(|error| {
+        eprintln!("bench: {part}: {error:#}");
+        Vec::new()
+    })
+}
+
+/// Runs the programs that measure themselves.
+fn programs(context: &mut Context, folder: &Path) -> Result<Vec<Measurement>> {
+    context.enter("bench-programs", Instant::now() + LIMIT);
+    let mut machine = Machine::new(context.direct(MANIFEST)?);
+    machine.more = ["-icount", "shift=0,sleep=off"].map(Into::into).to_vec();
+    let mut guest =
+        crate::guest::Guest::start(machine, &[], &folder.join("programs.log"), context.deadline())?;
+    guest.wait_for(DONE)?;
+    let found: Vec<_> = guest.lines().iter().filter_map(|line| Measurement::parse(line)).collect();
+    (!found.is_empty()).then_some(found).context("no line with a measurement")
+}
+
+impl Measurement {
+    /// The measurement in a line of the serial log: `UB <name> <count>`, behind whatever the log puts in front.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace().skip_while(|word| *word != "UB").skip(1);
+        let (name, value) = (words.next()?, words.next()?);
+        Some(Self { name: name.into(), value: value.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measurements_are_found_in_log_lines() {
+        let parsed = Measurement::parse("[    0.112] bench: UB typed_call 2041");
+        assert_eq!(parsed, Some(Measurement { name: "typed_call".into(), value: 2041 }));
+        assert_eq!(Measurement::parse("[    0.112] bench: UB-DONE"), None);
+        assert_eq!(Measurement::parse("UB typed_call many"), None);
+    }
+
+    #[test]
+    fn the_limits_file_can_be_read() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let limits: Vec<Limit> = table::read(&root.join("bench/limits.txt")).expect("well formed");
+        assert!(limits.iter().any(|limit| limit.name == "boot_to_init" && limit.most == 60_000_000));
+    }
+}
