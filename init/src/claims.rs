@@ -14,9 +14,9 @@ use capnp::{
     capability::{Client, FromClientHook},
 };
 use core::{future::Future, time::Duration};
-use manifest::{DeviceMatch, DmaMode, PortRange, Presence};
+use manifest::{DeviceMatch, DmaMode, Entry, PortRange, Presence};
 use supervision::{
-    StartFailure,
+    StartFailure, Unit,
     devices::{Address, Function, pick},
 };
 
@@ -31,7 +31,7 @@ pub(crate) type Claim = Result<Option<(Client, String)>, StartFailure>;
 
 impl System {
     /// Claims the function that a rule picks.
-    pub(crate) async fn claim_device(&self, process: &str, rule: &DeviceMatch) -> Claim {
+    pub(crate) async fn claim_device(&self, unit: Unit, entry: &Entry, rule: &DeviceMatch) -> Claim {
         let mut functions = self.functions().await.map_err(|error| temporary("PCI inventory", &error))?;
         let Some(address) = pick(&mut functions, rule) else {
             return absent(rule, format!("there is no PCI function with {rule}"));
@@ -51,8 +51,10 @@ impl System {
             }
             DmaMode::Trusted | DmaMode::Isolated => function,
         };
-        if rule.dma == DmaMode::Trusted && !isolated {
-            log::warn!("{process} is trusted with all memory: {address} does DMA without an IOMMU");
+        // Said once: a restart does not change it.
+        let is_first = self.look(|supervision| supervision.restarts(unit)) == 0;
+        if rule.dma == DmaMode::Trusted && !isolated && is_first {
+            log::warn!("{} is trusted with all memory: {address} does DMA without an IOMMU", entry.name);
         }
         Ok(Some((erased(function), what)))
     }

@@ -111,13 +111,14 @@ impl System {
         let supervisor: supervisor_capnp::supervisor::Client = rt::serve(supervisor);
         granted.add(SUPERVISOR, INIT, "Supervisor", erased(supervisor));
         for grant in &entry.grants {
-            self.grant(entry, grant, &mut granted).await?;
+            self.grant(unit, entry, grant, &mut granted).await?;
         }
         Ok(granted)
     }
 
     async fn grant<'m>(
         self: &Rc<Self>,
+        unit: Unit,
         entry: &Entry,
         grant: &'m Grant,
         granted: &mut Granted<'m>,
@@ -140,7 +141,7 @@ impl System {
                 granted.add(name, INIT, part.to_string(), self.part(*part));
                 return Ok(());
             }
-            Source::Device(rule) => self.claim_device(&entry.name, rule).await?,
+            Source::Device(rule) => self.claim_device(unit, entry, rule).await?,
             Source::Ports(range) => self.claim_ports(*range).await?,
             Source::IsaInterrupt(line) => self.claim_line(*line).await?,
         };

@@ -33,7 +33,7 @@ async fn run(first: FirstProcess) -> Result<(), Error> {
         Err(problems) => return refuse(&first, &problems).await,
     };
     let system = System::new(first, machine, manifest).await?;
-    log::info!("manifest {}: {} processes", system.manifest.name, system.manifest.entries.len());
+    log::info!("manifest {}, entries: {}", system.manifest.name, system.manifest.entries.len());
     system.begin();
     Rc::clone(&system).watch_exits().await
 }
