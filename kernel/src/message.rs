@@ -224,7 +224,8 @@ pub fn serve(
         // SAFETY: the page is this processor's, and calls of kernel objects do not nest.
         let scratch = unsafe { &mut *cpu.scratch.get() };
         buffer.read_segment(info.words(), scratch);
-        let words = scratch.get(..info.words()).unwrap_or_default();
+        // Parameters that were left at their defaults can be an empty message: a null root says the same.
+        let words = scratch.get(..info.words()).filter(|words| !words.is_empty()).unwrap_or(&[0]);
         let params = Params::new(caller, interface, info.method(), words, capabilities);
         let mut answer = Answer::new(cpu);
         object::invoke(object, &params, &mut answer)?;

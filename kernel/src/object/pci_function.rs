@@ -28,7 +28,7 @@ use alloc::vec::Vec;
 use capnp::traits::HasTypeId;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use platform::pci::{
-    Bar, BarKind, BarState, Configuration, ConfigurationSpace, Function, FunctionKind, Functions,
+    Bar, BarKind, BarState, Configuration, ConfigurationSpace, Function, Functions,
     InterruptKind, MAXIMUM_BARS, PciAddress, Prefetch, Reset, ResetStep, Switch, Width, find_capability,
     start_reset,
 };
@@ -331,7 +331,7 @@ fn claim(address: PciAddress, params: &Params) -> Result<Arc<PciFunction>, Error
         .iter()
         .find(|state| state.function.address == address)
         .ok_or(Error::failed("there is no such PCI function"))?;
-    if state.function.kind != FunctionKind::Endpoint {
+    if state.function.is_bridge() {
         return Err(Error::failed("bridges cannot be claimed"));
     }
     let charge = Charge::bytes(params.account(), size_of::<PciFunction>() + size_of::<Claim>())?;
