@@ -104,7 +104,10 @@ function showGraph(state, change) {
     drawGraph(model, width);
   }
   graph.model = model;
-  for (const it of model.edges.values()) {
+  const edges = [...model.edges.values()];
+  $("legend-dead").hidden = edges.every((it) => it.live || it.root);
+  $("legend-shared").hidden = edges.every((it) => !it.shared);
+  for (const it of edges) {
     graph.views.get(it.key).setAttribute("class", `edge${it.live ? "" : " dead"}${it.root ? " root" : ""}`);
   }
   for (const it of model.nodes.values()) {

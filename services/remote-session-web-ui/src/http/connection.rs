@@ -5,7 +5,9 @@ use core::time::Duration;
 use super::body::Discard;
 use super::head::{Expectation, Head, Method, Persistence, Request, Scan};
 use super::input::Input;
-use super::limits::{IDLE_TIME, LINGER_TIME, MAXIMUM_EMPTY_LINES, REQUEST_TIME, STALL_TIME, STEPS_PER_TURN};
+use super::limits::{
+    DELIVERY_TIME, IDLE_TIME, LINGER_TIME, MAXIMUM_EMPTY_LINES, REQUEST_TIME, STALL_TIME, STEPS_PER_TURN,
+};
 use super::output::{Flushed, Output};
 use super::response::{Content, Exchange, Response};
 use super::status::{Failure, Status};
@@ -21,6 +23,7 @@ pub struct Connection<Q> {
     phase: Phase<Q>,
     /// When bytes last left, or began to wait for leaving.
     progress: Duration,
+    answered: bool,
     empty_lines: u8,
 }
 
@@ -93,6 +96,7 @@ impl<Q: Copy> Connection<Q> {
             output: Output::default(),
             phase: Phase::Idle(now),
             progress: now,
+            answered: false,
             empty_lines: 0,
         }
     }
@@ -168,6 +172,11 @@ impl<Q: Copy> Connection<Q> {
         }
     }
 
+    /// Whether a part of a response may still be on its way to the client at `now`, so that a reset could destroy it.
+    pub fn may_be_delivering(&self, now: Duration) -> bool {
+        self.answered && now.saturating_sub(self.progress) < DELIVERY_TIME
+    }
+
     fn expire(&mut self, now: Duration) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
@@ -194,6 +203,7 @@ impl<Q: Copy> Connection<Q> {
     fn wrote(&mut self, count: usize, now: Duration) {
         if count > 0 {
             self.progress = now;
+            self.answered = true;
             if let Phase::Idle(since) = &mut self.phase {
                 *since = now;
             }

@@ -43,6 +43,9 @@ pub const STALL_TIME: Duration = Duration::from_secs(15);
 /// overtake that response \[RFC 9112 9.6\].
 pub const LINGER_TIME: Duration = Duration::from_secs(2);
 
+/// How long what was written last is taken to be on its way to the client.
+pub const DELIVERY_TIME: Duration = Duration::from_secs(2);
+
 /// Steps that one connection takes before others have their turn.
 pub const STEPS_PER_TURN: usize = 32;
 

@@ -58,8 +58,11 @@ impl<S: ByteStream, H: Handler> Server<S, H> {
         }
         if self.connections.len() >= self.capacity {
             let Some(victim) = self.least_missed(now) else { return };
-            let (mut stream, _) = self.connections.swap_remove(victim);
-            stream.finish();
+            let (mut stream, connection) = self.connections.swap_remove(victim);
+            // Without this it is reset, which leaves the network stack nothing to keep for a peer that never answers.
+            if connection.may_be_delivering(now) {
+                stream.finish();
+            }
         }
         let mut connection = Connection::new(now);
         if serve(&mut stream, &mut connection, &mut self.handler, now).is_some() {

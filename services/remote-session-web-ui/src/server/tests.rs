@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fake::{Client, FakeStream, connect, send};
 use super::{Interest, Server, Wake};
-use crate::http::{IDLE_TIME, REQUEST_TIME, STALL_TIME};
+use crate::http::{DELIVERY_TIME, IDLE_TIME, REQUEST_TIME, STALL_TIME};
 use crate::site::Site;
 use crate::system::Snapshot;
 
@@ -36,10 +36,8 @@ fn idle_clients_keep_nobody_out() {
     let idle: Vec<Client> = (0..200).map(|index| join(&mut server, NOW + MILLISECOND * index)).collect();
     assert_eq!(server.connections(), 32);
     assert_eq!(idle.iter().filter(|client| gone(client)).count(), 168);
-    assert!(
-        idle[..168].iter().all(|client| gone(client) && client.borrow().finished),
-        "the longest idle go first"
-    );
+    assert!(idle[..168].iter().all(gone), "the longest idle go first");
+    assert!(idle.iter().all(|client| !client.borrow().finished), "those that were told nothing are reset");
     let client = join(&mut server, NOW + MILLISECOND * 200);
     send(&client, REQUEST);
     server.turn(NOW + MILLISECOND * 200);
@@ -63,6 +61,20 @@ fn a_request_that_came_with_the_connection_is_answered_in_any_flood() {
         })
         .collect();
     assert!(clients.iter().all(healthy));
+}
+
+#[test]
+fn a_response_on_its_way_survives_that_its_connection_is_closed() {
+    let mut server = server(1);
+    let client = join(&mut server, NOW);
+    send(&client, REQUEST);
+    server.turn(NOW);
+    let next = join(&mut server, NOW + MILLISECOND);
+    assert!(gone(&client) && client.borrow().finished);
+    send(&next, REQUEST);
+    server.turn(NOW + MILLISECOND);
+    join(&mut server, NOW + MILLISECOND + DELIVERY_TIME);
+    assert!(gone(&next) && !next.borrow().finished, "by then it has arrived");
 }
 
 #[test]
