@@ -29,7 +29,7 @@ const FOOTER: i32 = 56;
 /// Least width, so that title and legend fit.
 const PICTURE_WIDTH: i32 = 640;
 /// Rounds in which slots move towards their neighbours.
-const ROUNDS: usize = 120;
+const ROUNDS: usize = 24;
 /// Where on its curve a label may stand, in 1/16, best first.
 const LABEL_PLACES: [i32; 7] = [8, 10, 6, 12, 4, 13, 3];
 
@@ -136,19 +136,26 @@ fn areas(graph: &Graph, layers: &Layers) -> Vec<Area> {
 
 /// Moves slots towards the middle of their neighbours, rank by rank, and keeps order and gaps.
 fn spread(layers: &Layers, areas: &mut [Area]) {
-    let mut neighbours = vec![Vec::new(); areas.len()];
+    let mut above = vec![Vec::new(); areas.len()];
+    let mut around = vec![Vec::new(); areas.len()];
     for pair in layers.routes.iter().flat_map(|route| route.windows(2)) {
-        neighbours[pair[0]].push(pair[1]);
-        neighbours[pair[1]].push(pair[0]);
+        around[pair[0]].push(pair[1]);
+        around[pair[1]].push(pair[0]);
+        above[pair[1]].push(pair[0]);
     }
-    let count = layers.ranks.len();
+    let mut move_rank = |rank: &[usize], neighbours: &[Vec<usize>]| {
+        let wanted: Vec<i32> = rank.iter().map(|&slot| wanted(slot, &neighbours[slot], areas)).collect();
+        settle(rank, &wanted, areas);
+    };
     for round in 0..ROUNDS {
-        for step in 0..count {
-            let rank = &layers.ranks[if round % 2 == 0 { step } else { count - 1 - step }];
-            let wanted: Vec<i32> = rank.iter().map(|&slot| wanted(slot, &neighbours[slot], areas)).collect();
-            settle(rank, &wanted, areas);
+        let mut ranks: Vec<_> = layers.ranks.iter().collect();
+        if round % 2 == 1 {
+            ranks.reverse();
         }
+        ranks.into_iter().for_each(|rank| move_rank(rank, &around));
     }
+    // A chain below a rank that is still on the move lags behind it: the last word is that of who stands above.
+    layers.ranks.iter().for_each(|rank| move_rank(rank, &above));
 }
 
 fn wanted(slot: usize, neighbours: &[usize], areas: &[Area]) -> i32 {
