@@ -28,13 +28,15 @@ interface Nic {
   # receiving, send and sent for sending. `buffers` holds `receiveBuffers` and then
   # `sendBuffers` buffers of `bufferBytes` each; descriptors name them by byte offset. The driver rings the
   # client's doorbell, and the client the driver's, only when the other said that it sleeps.
-  # A descriptor with a bad offset or length ends the session.
+  # A descriptor with a bad offset or length ends the session. The buffers may be the same memory in every session of
+  # one driver's life: who kept them mapped sees what the next client sends and receives, so grant a Nic to one process.
 }
 
 interface NicSession {
   # Dropping it ends the session; the driver stops using the buffers.
   linkChanged @0 () -> (linkUp :Bool);
-  # Answers when the link state has changed since the last answer (or since `open`).
+  # Answers when the link state has changed since the last answer (or since `open`), and with the error `disconnected`
+  # once the session has ended.
 }
 
 struct Ipv4 {

@@ -148,16 +148,16 @@ impl<M: SharedMemory> Device<M> {
         }
     }
 
-    /// Starts a session on new, zeroed `rings` and `buffers`.
+    /// Starts a session on new, zeroed `rings`, and on `buffers` that are the session's alone while it lasts.
     pub fn start(
         &mut self,
         layout: FrameLayout,
         rings: &Arc<M>,
-        buffers: DmaMemory,
+        buffers: &Rc<DmaMemory>,
     ) -> Result<(), StartError> {
         let State::Idle = self.state else { return Err(StartError::NotIdle) };
-        let (transport, buffers) = (&mut self.transport, Rc::new(buffers));
-        match init::start(transport, self.interrupts, layout, rings, &self.headers, &buffers) {
+        let transport = &mut self.transport;
+        match init::start(transport, self.interrupts, layout, rings, &self.headers, buffers) {
             Ok(session) => {
                 virtio::finish(transport);
                 self.state = State::Live(session);

@@ -1,4 +1,7 @@
-//! The life of sessions: one at a time, each on memory of its own, ended by its client, by the next one or by a fault.
+//! The life of sessions: one at a time, each on rings of its own, ended by its client, by the next one or by a fault.
+//!
+//! The buffers are the same in all sessions, and zeroed between them: DMA memory goes back to the kernel only with the
+//! whole device, since nobody else can know when the device has let go of it.
 
 use crate::{
     Counters, Device, Fault, StartError,
@@ -13,7 +16,7 @@ use core::{cell::Cell, cell::RefCell, time::Duration};
 use ring::frame::FrameLayout;
 use rt::memory::{Mapping, Protection};
 use schema::{device_capnp::dma_pool, ipc_capnp::signaller, memory_capnp::memory_object};
-use virtio::{InterruptPlan, InterruptStatus, PciTransport, SetupError};
+use virtio::{DmaMemory, InterruptPlan, InterruptStatus, PciTransport, SetupError};
 
 /// How long a device may take to reset. [VIRTIO-1.2] sets no limit; this is far above any device's need.
 const RESET_ATTEMPTS: u32 = 1000;
@@ -28,8 +31,8 @@ const TURNS: u32 = 8;
 pub struct Driver {
     device: RefCell<Device<Mapping>>,
     bells: Rc<Bells>,
-    pool: dma_pool::Client,
-    mac: Cell<[u8; 6]>,
+    buffers: Buffers,
+    mac: [u8; 6],
     /// One session is set up or ended at a time.
     setup: Turnstile,
     session: RefCell<Option<Session>>,
@@ -38,6 +41,13 @@ pub struct Driver {
     /// A change of `link`, of `session` or of `failure`.
     changed: Event,
     failure: RefCell<Option<Error>>,
+}
+
+/// The memory of all sessions' buffers.
+struct Buffers {
+    layout: FrameLayout,
+    dma: Rc<DmaMemory>,
+    memory: memory_object::Client,
 }
 
 /// The session that is on.
@@ -81,33 +91,32 @@ pub struct Status {
 impl Driver {
     /// Brings a device up that was told to reset.
     pub async fn new(
-        device: Device<Mapping>,
+        mut device: Device<Mapping>,
         bells: Bells,
-        pool: dma_pool::Client,
+        pool: &dma_pool::Client,
     ) -> Result<Rc<Self>, Error> {
-        let driver = Rc::new(Self {
+        until_reset(|| device.is_reset()).await;
+        let facts = device.prepare().map_err(|error| Error::failed(format!("{error}")))?;
+        let buffers = open_buffers(&mut device, pool).await?;
+        Ok(Rc::new(Self {
             device: RefCell::new(device),
             bells: Rc::new(bells),
-            pool,
-            mac: Cell::new([0; 6]),
+            buffers,
+            mac: facts.mac.unwrap_or_else(random_mac),
             setup: Turnstile::default(),
             session: RefCell::new(None),
             last_number: Cell::new(0),
-            link: Cell::new(Link::Down),
+            link: Cell::new(facts.link),
             changed: Event::default(),
             failure: RefCell::new(None),
-        });
-        driver.prepare().await?;
-        let facts = *driver.device.borrow().facts();
-        driver.mac.set(facts.mac.unwrap_or_else(random_mac));
-        Ok(driver)
+        }))
     }
 
     /// What the device is and how it is doing.
     pub fn status(&self) -> Status {
         let device = self.device.borrow();
         Status {
-            mac: self.mac.get(),
+            mac: self.mac,
             mtu: device.facts().mtu,
             link: self.link.get(),
             counters: *device.counters(),
@@ -256,35 +265,20 @@ impl Driver {
     }
 
     async fn start(&self, doorbell: signaller::Client) -> Result<Opened, Error> {
-        let (layout, dma, buffers) = self.buffers().await?;
+        let Buffers { layout, dma, memory } = &self.buffers;
         let pages = pages(layout.rings_bytes())?;
         let rings = rt::memory::allocate(pages).await?;
         let mapping = ring::share(Mapping::new(&rings, 0, pages, Protection::ReadWrite).await?);
-        self.device.borrow_mut().start(layout, &mapping, dma).map_err(refused)?;
+        // No client gets what another one sent or received.
+        dma.clear();
+        self.device.borrow_mut().start(*layout, &mapping, dma).map_err(refused)?;
         let number = SessionNumber(self.last_number.get() + 1);
         self.last_number.set(number.0);
         self.session.replace(Some(Session { number, doorbell }));
         // The data path gives the device its receive buffers.
         let own = self.bells.doorbell();
         rt::ring_doorbell(&own);
-        Ok(Opened { number, rings, buffers, layout, doorbell: own })
-    }
-
-    /// Opens new memory for the buffers: no client gets what another one wrote or still can write. Fewer of
-    /// them when memory is short.
-    async fn buffers(&self) -> Result<(FrameLayout, virtio::DmaMemory, memory_object::Client), Error> {
-        let mut halvings = 0;
-        loop {
-            let layout = self.device.borrow_mut().plan(halvings).map_err(refused)?;
-            match virtio::pci::buffers(&self.pool, pages(layout.buffers_bytes())?).await {
-                Ok((dma, memory)) => return Ok((layout, dma, memory)),
-                Err(error) if error.kind == ErrorKind::Overloaded && halvings < MAXIMUM_HALVINGS => {
-                    halvings += 1;
-                    log::warn!("memory is short, trying half the buffers: {error}");
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        Ok(Opened { number, rings, buffers: memory.clone(), layout: *layout, doorbell: own })
     }
 
     fn is_on(&self, number: SessionNumber) -> bool {
@@ -295,6 +289,22 @@ impl Driver {
     fn fail(&self, error: Error) {
         self.failure.replace(Some(error));
         rt::ring_doorbell(&self.bells.doorbell());
+    }
+}
+
+/// Opens the memory for the buffers: fewer of them when memory is short.
+async fn open_buffers(device: &mut Device<Mapping>, pool: &dma_pool::Client) -> Result<Buffers, Error> {
+    let mut halvings = 0;
+    loop {
+        let layout = device.plan(halvings).map_err(refused)?;
+        match virtio::pci::buffers(pool, pages(layout.buffers_bytes())?).await {
+            Ok((dma, memory)) => return Ok(Buffers { layout, dma: Rc::new(dma), memory }),
+            Err(error) if error.kind == ErrorKind::Overloaded && halvings < MAXIMUM_HALVINGS => {
+                halvings += 1;
+                log::warn!("memory is short, trying half the buffers: {error}");
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

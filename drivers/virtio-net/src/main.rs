@@ -35,7 +35,7 @@ async fn drive(environment: rt::Environment) -> Result<(), Error> {
     let plan = interrupts.plan();
     let device = Device::new(transport, plan, headers);
     set_bus_master(&function).await?;
-    let driver = Driver::new(device, Bells::new(interrupts).await?, pool).await?;
+    let driver = Driver::new(device, Bells::new(interrupts).await?, &pool).await?;
     let status = driver.status();
     let [a, b, c, d, e, f] = status.mac;
     log::info!("{kind}, {plan}, {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}, MTU {}", status.mtu);

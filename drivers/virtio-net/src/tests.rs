@@ -10,7 +10,10 @@ use ring::{
     HeapMemory, LayoutError, PeerFault,
     frame::{ClientSide, ClientWants, FrameLayout},
 };
-use std::sync::{Arc, Once};
+use std::{
+    rc::Rc,
+    sync::{Arc, Once},
+};
 use virtio::{
     DeviceFault, DeviceType, InterruptPlan, Msix, NO_VECTOR, SetupError,
     fake::{FakeDevice, pattern},
@@ -106,7 +109,9 @@ impl Live {
 fn open(device: &mut Device<HeapMemory>) -> (ClientSide<HeapMemory>, Arc<HeapMemory>, FrameLayout) {
     let layout = device.plan(0).expect("idle");
     let rings = Arc::new(HeapMemory::new(layout.rings_bytes()));
-    device.start(layout, &rings, FakeDevice::memory(layout.buffers_bytes())).expect("an honest device");
+    device
+        .start(layout, &rings, &Rc::new(FakeDevice::memory(layout.buffers_bytes())))
+        .expect("an honest device");
     // The bytes of frames are not looked at here: the client's own memory stands for the buffers.
     let buffers = Arc::new(HeapMemory::new(layout.buffers_bytes()));
     (ClientSide::new(&rings, &buffers, layout).expect("it fits"), rings, layout)
@@ -435,7 +440,7 @@ fn a_device_that_takes_no_vector_cannot_start_and_recovers() {
     fake.with(|state| state.vectors = 1);
     let layout = device.plan(0).expect("idle");
     let rings = Arc::new(HeapMemory::new(layout.rings_bytes()));
-    let started = device.start(layout, &rings, FakeDevice::memory(layout.buffers_bytes()));
+    let started = device.start(layout, &rings, &Rc::new(FakeDevice::memory(layout.buffers_bytes())));
     assert!(matches!(started, Err(StartError::Queue(_))), "{started:?}");
     assert_eq!(fake.with(|state| state.status), 0, "it was reset");
     fake.with(|state| state.vectors = 2);

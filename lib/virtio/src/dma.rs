@@ -148,6 +148,12 @@ impl DmaMemory {
         self.window.length as u32
     }
 
+    /// Overwrites all of it with zeros, as before another process gets it.
+    pub fn clear(&self) {
+        // SAFETY: the memory is mapped read-write while `self` lives, and nobody here holds a reference into it.
+        unsafe { self.window.start.write_bytes(0, self.window.length) }
+    }
+
     /// Address of `length` bytes from `offset` on, if they are all inside and not none.
     pub(crate) fn bytes(&self, offset: u32, length: u32) -> Option<NonNull<[u8]>> {
         if length == 0 || offset.checked_add(length)? > self.size() {

@@ -13,7 +13,7 @@ use rt::{
     memory::{Mapping, Protection},
 };
 use schema::{
-    device_capnp::{BarKind, dma_pool, pci_function},
+    device_capnp::{BarKind, dma_pool, pci_function, pci_function_info},
     memory_capnp::memory_object,
 };
 use virtio_drivers::transport::DeviceType;
@@ -74,7 +74,7 @@ pub async fn open(
     kind: DeviceKind,
     choice: TransportChoice,
 ) -> Result<PciTransport, Error> {
-    let (bars, vendor, device) = {
+    let (bars, vendor, device): ([BarInfo; 6], u16, u16) = {
         let response = function.info_request().send().promise.await?;
         let info = response.get()?.get_info()?;
         (bars(info)?, info.get_vendor(), info.get_device())
@@ -124,10 +124,18 @@ async fn allocate(
     Ok((memory, mapping, result.get_bus_address()))
 }
 
-fn bars(info: schema::device_capnp::pci_function_info::Reader<'_>) -> Result<[(BarKind, u64); 6], Error> {
-    let mut bars = [(BarKind::None, 0); 6];
+/// One BAR of the function.
+#[derive(Clone, Copy)]
+struct BarInfo {
+    kind: BarKind,
+    address: u64,
+    size: u64,
+}
+
+fn bars(info: pci_function_info::Reader<'_>) -> Result<[BarInfo; 6], Error> {
+    let mut bars = [BarInfo { kind: BarKind::None, address: 0, size: 0 }; 6];
     for (place, bar) in bars.iter_mut().zip(info.get_bars()?) {
-        *place = (bar.get_kind()?, bar.get_size());
+        *place = BarInfo { kind: bar.get_kind()?, address: bar.get_address(), size: bar.get_size() };
     }
     Ok(bars)
 }
@@ -170,18 +178,18 @@ async fn vendor_capabilities(function: &pci_function::Client) -> Result<Vec<Vend
 async fn open_modern(
     function: &pci_function::Client,
     kind: DeviceKind,
-    bars: &[(BarKind, u64); 6],
+    bars: &[BarInfo; 6],
     capabilities: Vec<VendorCapability>,
 ) -> Result<Result<ModernTransport, LayoutFault>, Error> {
-    let sizes = bars.map(|(kind, size)| match kind {
-        BarKind::Memory32 | BarKind::Memory64 => size,
+    let sizes = bars.map(|bar| match bar.kind {
+        BarKind::Memory32 | BarKind::Memory64 => bar.size,
         BarKind::None | BarKind::Io => 0,
     });
     let layout = match ModernLayout::new(capabilities, &sizes) {
         Ok(layout) => layout,
         Err(fault) => return Ok(Err(fault)),
     };
-    let mut mapped = Mapped { function, bars: [const { None }; 6] };
+    let mut mapped = Mapped { function, bars, mapped: [const { None }; 6] };
     let common = mapped.block(layout.common).await?;
     let notify = mapped.block(layout.notify).await?;
     let isr = mapped.block(layout.isr).await?;
@@ -195,9 +203,9 @@ async fn open_modern(
 async fn open_legacy(
     function: &pci_function::Client,
     kind: DeviceKind,
-    bars: &[(BarKind, u64); 6],
+    bars: &[BarInfo; 6],
 ) -> Result<LegacyTransport, Error> {
-    let [(BarKind::Io, size), ..] = *bars else {
+    let [BarInfo { kind: BarKind::Io, size, .. }, ..] = *bars else {
         return Err(Error::failed("the device has no legacy registers".into()));
     };
     let mut request = function.ports_request();
@@ -217,24 +225,42 @@ async fn open_legacy(
 /// The BARs of a function, each mapped when it is first needed.
 struct Mapped<'a> {
     function: &'a pci_function::Client,
-    bars: [Option<Rc<Mapping>>; 6],
+    bars: &'a [BarInfo; 6],
+    mapped: [Option<MappedBar>; 6],
+}
+
+/// What can be mapped of a BAR: the pages with an interrupt table are not, and it may start behind them.
+#[derive(Clone)]
+struct MappedBar {
+    mapping: Rc<Mapping>,
+    /// Byte of the BAR that is the first of the mapping.
+    start: u32,
 }
 
 impl Mapped<'_> {
     async fn block(&mut self, place: Place) -> Result<Box<dyn Registers>, Error> {
-        let outside =
-            || Error::failed(format!("{} bytes at {:#x} of BAR {}", place.length, place.offset, place.bar));
-        let slot = self.bars.get_mut(usize::from(place.bar)).ok_or_else(outside)?;
-        let mapping = match slot {
-            Some(mapping) => Rc::clone(mapping),
+        let outside = || {
+            Error::failed(format!(
+                "{} bytes at {:#x} of BAR {} cannot be reached",
+                place.length, place.offset, place.bar
+            ))
+        };
+        let bar = self.bars.get(usize::from(place.bar)).ok_or_else(outside)?;
+        let slot = self.mapped.get_mut(usize::from(place.bar)).ok_or_else(outside)?;
+        let MappedBar { mapping, start } = match slot {
+            Some(mapped) => mapped.clone(),
             None => {
                 let mut request = self.function.bar_request();
                 request.get().set_index(place.bar);
                 let mmio = request.send().promise.await?.get()?.get_mmio()?;
-                Rc::clone(slot.insert(Rc::new(Mapping::device(&mmio).await?)))
+                let address = mmio.info_request().send().promise.await?.get()?.get_physical_address();
+                let start = address.checked_sub(bar.address).and_then(|start| u32::try_from(start).ok());
+                let mapping = Rc::new(Mapping::device(&mmio).await?);
+                slot.insert(MappedBar { mapping, start: start.ok_or_else(outside)? }).clone()
             }
         };
-        let registers = MmioRegisters::new(&mapping, place.offset, place.length).ok_or_else(outside)?;
+        let offset = place.offset.checked_sub(start).ok_or_else(outside)?;
+        let registers = MmioRegisters::new(&mapping, offset, place.length).ok_or_else(outside)?;
         Ok(Box::new(registers))
     }
 }
