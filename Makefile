@@ -16,7 +16,7 @@ export CARGO_TARGET_DIR
 SETUP := $(CARGO_TARGET_DIR)/setup
 -include $(SETUP)/compiler.mk
 
-PROGRAMS := init $(notdir $(wildcard drivers/*)) $(notdir $(wildcard services/*)) test-programs
+PROGRAMS := init $(shell grep -hm1 '^name = ' drivers/*/Cargo.toml services/*/Cargo.toml tests/*/Cargo.toml | cut -d'"' -f2)
 STD := -Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
 BARE := RUSTC=$(BARE_RUSTC) RUSTC_BOOTSTRAP=1 \
 	CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER=ld.lld CARGO_TARGET_X86_64_CAPOS_LINKER=ld.lld
@@ -94,7 +94,8 @@ in-lint:
 	$(BARE) $(BARE_CLIPPY) clippy $(FOR_PROGRAMS) -- -D warnings
 
 docs: $(SETUP)/build ## Builds the code's documentation, warnings denied
-	RUSTDOCFLAGS="-D warnings" cargo doc $(FOR_HOST) --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc $(FOR_HOST) --lib --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc -p capos-tools --document-private-items --no-deps --quiet
 
 test: unit smoke ## Unit tests and smoke tests
 

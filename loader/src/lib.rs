@@ -5,8 +5,8 @@
 //! `-kernel` (multiboot 1) loads it with two modules, the kernel and the boot package; it hands the
 //! machine over as the Limine boot protocol says, so that the kernel speaks one protocol only.
 //!
-//! Sources: [MB1] Multiboot Specification 0.6.96, [MB2] Multiboot2 Specification 2.0, [LIMINE] Limine
-//! Boot Protocol, [ELF-64] ELF-64 Object File Format 1.5, [SDM] Intel 64 SDM volume 3.
+//! Sources: MB1 is the Multiboot Specification 0.6.96, MB2 the Multiboot2 Specification 2.0, LIMINE the Limine Boot
+//! Protocol, ELF-64 the ELF-64 Object File Format 1.5, SDM the Intel 64 manual's volume 3.
 #![cfg_attr(not(test), no_std)]
 // Only the tests, which read answers through the `limine` crate as a kernel would, need more.
 #![cfg_attr(not(test), forbid(unsafe_code))]
