@@ -1,5 +1,5 @@
 //! The pages through which messages pass: the thread's, and one of each Call.
-use alloc::boxed::Box;
+use alloc::{vec, vec::Vec};
 use core::{
     ptr::{self, NonNull},
     sync::atomic::{Ordering, fence},
@@ -37,15 +37,13 @@ impl Buffer {
         unsafe { self.segment().as_ptr().add(start).copy_from_nonoverlapping(words.as_ptr(), count) }
     }
 
-    /// The first words of the segment, in memory of their own.
-    pub(crate) fn boxed_words(self, count: usize) -> Box<[u64]> {
+    /// The first words of the segment.
+    pub(crate) fn read_words(self, count: usize) -> Vec<u64> {
         let count = count.min(MAXIMUM_WORDS);
-        let mut words = Box::new_uninit_slice(count);
-        // SAFETY: as in `write_words`; the copy initialises all words of the box.
-        unsafe {
-            self.segment().as_ptr().copy_to_nonoverlapping(words.as_mut_ptr().cast(), count);
-            words.assume_init()
-        }
+        let mut words = vec![0; count];
+        // SAFETY: as in `write_words`.
+        unsafe { self.segment().as_ptr().copy_to_nonoverlapping(words.as_mut_ptr(), count) };
+        words
     }
 
     /// Writes the handles that a message carries.
@@ -99,5 +97,25 @@ impl Buffer {
     pub(crate) fn save(self) -> [u64; abi::PAGE_SIZE / 8] {
         // SAFETY: the buffer is one mapped page.
         unsafe { self.0.as_ptr().cast::<[u64; abi::PAGE_SIZE / 8]>().read() }
+    }
+}
+
+/// Words that are copied and cleaned without looking how many there really are: most messages have no more.
+pub(crate) const COPIED_AT_ONCE: usize = 8;
+
+/// Copies words of a message.
+///
+/// # Safety
+/// Both places have room for `count` words and for [`COPIED_AT_ONCE`], do not overlap, and hold
+/// nothing else.
+#[inline]
+pub(crate) unsafe fn copy_words(from: NonNull<u64>, to: NonNull<u64>, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        to.cast::<[u64; COPIED_AT_ONCE]>().write(from.cast::<[u64; COPIED_AT_ONCE]>().read());
+        if count > COPIED_AT_ONCE {
+            let rest = count - COPIED_AT_ONCE;
+            from.add(COPIED_AT_ONCE).copy_to_nonoverlapping(to.add(COPIED_AT_ONCE), rest);
+        }
     }
 }

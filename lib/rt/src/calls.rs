@@ -1,8 +1,9 @@
-//! The process's Call objects: their pages, which of them are free, and which call each carries.
+//! The process's Call objects: which of them are free, and which call each carries.
 //!
 //! Calls are made on demand and kept. Call number `n` signals its completion by bit `n mod 32` of
 //! the thread's notification; the state in its page tells which of those that share a bit it was.
 use alloc::{
+    boxed::Box,
     collections::VecDeque,
     rc::{Rc, Weak},
     vec::Vec,
@@ -12,7 +13,14 @@ use core::cell::{Cell, RefCell};
 use abi::Status;
 use capnp::Error;
 
-use crate::{buffer::Buffer, kernel, outgoing::OutgoingCall, runtime::runtime, syscall};
+use crate::{
+    buffer::Buffer,
+    kernel,
+    message::{Body, CallId, FreeBodies},
+    outgoing::OutgoingCall,
+    runtime::runtime,
+    syscall,
+};
 
 /// Most Call objects of one process.
 const MAXIMUM_CALLS: u32 = 128;
@@ -27,46 +35,17 @@ const MAXIMUM_WAITING: usize = 1024;
 #[cfg(target_os = "none")]
 const PAGES_START: u64 = 0x2000_0000_0000;
 
-/// One Call object and its page. Who holds it owns both, until it gives it back to [`Calls::put`].
-#[derive(Clone, Copy)]
-pub(crate) struct CallPage {
-    /// Handle of the Call object.
-    pub(crate) handle: u32,
-    /// Its page.
-    pub(crate) buffer: Buffer,
-    index: u32,
-}
-
-impl CallPage {
-    /// Gives up the call in flight, and whatever answer came meanwhile.
-    ///
-    /// An answer may come until the kernel has cancelled; one that did is left as it is.
-    fn cancel(&self) {
-        if !self.buffer.is_done() {
-            syscall::cancel(self.handle);
-        }
-        if self.buffer.is_done() {
-            let (status, info) = self.buffer.outcome();
-            if status == Status::Ok {
-                for handle in self.buffer.capabilities().iter().take(info.capabilities()) {
-                    syscall::close(*handle);
-                }
-            }
-        }
-    }
-}
-
 /// What a Call object carries.
-struct InFlight {
+struct Carried {
     buffer: Buffer,
     call: Weak<OutgoingCall>,
 }
 
 /// All Call objects of the process.
 pub(crate) struct Calls {
-    free: RefCell<Vec<CallPage>>,
+    free: FreeBodies,
     /// The call that each Call object carries, by number.
-    in_flight: RefCell<Vec<Option<InFlight>>>,
+    in_flight: RefCell<Vec<Option<Carried>>>,
     /// Calls that wait until a Call object is free, in order.
     waiting: RefCell<VecDeque<Weak<OutgoingCall>>>,
     has_waiting: Cell<bool>,
@@ -75,23 +54,24 @@ pub(crate) struct Calls {
 impl Calls {
     pub(crate) const fn new() -> Self {
         Self {
-            free: RefCell::new(Vec::new()),
+            free: FreeBodies::new(),
             in_flight: RefCell::new(Vec::new()),
             waiting: RefCell::new(VecDeque::new()),
             has_waiting: Cell::new(false),
         }
     }
 
-    /// A free Call, or a new one. Errors: `overloaded` when there can be no more.
-    pub(crate) fn take(&self) -> Result<CallPage, Error> {
-        if let Some(page) = self.free.borrow_mut().pop() {
-            return Ok(page);
+    /// The page of a free Call, or of a new one. Errors: `overloaded` when there can be no more.
+    #[inline]
+    pub(crate) fn take(&self) -> Result<Box<Body>, Error> {
+        match self.free.pop() {
+            Some(body) => Ok(body),
+            None => self.make(),
         }
-        self.make()
     }
 
     #[cold]
-    fn make(&self) -> Result<CallPage, Error> {
+    fn make(&self) -> Result<Box<Body>, Error> {
         // Its number is less than `MAXIMUM_CALLS`.
         let index = self.in_flight.borrow().len() as u32;
         if index >= MAXIMUM_CALLS {
@@ -103,12 +83,13 @@ impl Calls {
         let buffer = unsafe { Buffer::at(address) }
             .ok_or_else(|| Error::failed("a call's page is never at address 0".into()))?;
         self.in_flight.borrow_mut().push(None);
-        Ok(CallPage { handle, index, buffer })
+        Ok(Body::of_call(CallId { handle, index, buffer }))
     }
 
-    /// Gives back a Call whose segment is zero again.
-    pub(crate) fn put(&self, page: CallPage) {
-        self.free.borrow_mut().push(page);
+    /// Gives back the page of a Call, clean.
+    #[inline]
+    pub(crate) fn put(&self, body: Box<Body>) {
+        self.free.push(body);
     }
 
     /// Queues a call that found no free Call. Errors: `overloaded` when too many wait.
@@ -123,13 +104,14 @@ impl Calls {
     }
 
     /// Whether calls are queued, so that a new one has to go behind them.
+    #[inline]
     pub(crate) fn has_waiting(&self) -> bool {
         self.has_waiting.get()
     }
 
     /// Sends queued calls as far as there are free Calls.
     pub(crate) fn send_waiting(&self) {
-        while !self.free.borrow().is_empty() {
+        while !self.free.is_empty() {
             let next = self.waiting.borrow_mut().pop_front();
             let Some(next) = next else {
                 self.has_waiting.set(false);
@@ -142,29 +124,32 @@ impl Calls {
     }
 
     /// Notes which call a Call is about to carry.
-    pub(crate) fn begin(&self, page: &CallPage, call: &Rc<OutgoingCall>) {
-        page.buffer.set_in_flight();
-        if let Some(slot) = self.in_flight.borrow_mut().get_mut(page.index as usize) {
-            *slot = Some(InFlight { buffer: page.buffer, call: Rc::downgrade(call) });
+    #[inline]
+    pub(crate) fn begin(&self, id: &CallId, call: &Rc<OutgoingCall>) {
+        id.buffer.set_in_flight();
+        if let Some(slot) = self.in_flight.borrow_mut().get_mut(id.index as usize) {
+            *slot = Some(Carried { buffer: id.buffer, call: Rc::downgrade(call) });
         }
     }
 
     /// Ends a call that its caller no longer wants, sent or not.
-    pub(crate) fn abandon(&self, page: &CallPage) {
-        let slot = self.in_flight.borrow_mut().get_mut(page.index as usize).and_then(Option::take);
-        if slot.is_some() && !runtime().pending.withdraw(page.handle) {
-            page.cancel();
+    pub(crate) fn abandon(&self, id: &CallId) {
+        let carried = self.in_flight.borrow_mut().get_mut(id.index as usize).and_then(Option::take);
+        if carried.is_some() && !runtime().pending.withdraw(id.handle) {
+            cancel(id);
         }
     }
 
     /// Completes the calls that are done among those whose completion sets one of `bits`.
+    #[inline]
     pub(crate) fn complete(&self, bits: u32) {
         let mut left = bits;
         while left != 0 {
             let mut index = left.trailing_zeros() as usize;
             left &= left - 1;
-            while let Some(call) = self.take_done(index) {
-                if let Some(call) = call {
+            let count = self.in_flight.borrow().len();
+            while index < count {
+                if let Some(call) = self.take_done(index) {
                     call.answered();
                 }
                 index += COMPLETION_BITS as usize;
@@ -172,14 +157,32 @@ impl Calls {
         }
     }
 
-    /// The call that Call number `index` carries, if it is done; `None` when there is no such Call.
-    fn take_done(&self, index: usize) -> Option<Option<Rc<OutgoingCall>>> {
+    /// The call that Call number `index` carries, if it is done.
+    #[inline]
+    fn take_done(&self, index: usize) -> Option<Rc<OutgoingCall>> {
         let mut in_flight = self.in_flight.borrow_mut();
         let slot = in_flight.get_mut(index)?;
-        if !slot.as_ref().is_some_and(|carried| carried.buffer.is_done()) {
-            return Some(None);
+        if !slot.as_ref()?.buffer.is_done() {
+            return None;
         }
-        Some(slot.take().and_then(|carried| carried.call.upgrade()))
+        slot.take()?.call.upgrade()
+    }
+}
+
+/// Gives up the call that a Call carries, and whatever answer came meanwhile.
+///
+/// An answer may come until the kernel has cancelled; one that did is left as it is.
+fn cancel(id: &CallId) {
+    if !id.buffer.is_done() {
+        syscall::cancel(id.handle);
+    }
+    if id.buffer.is_done() {
+        let (status, info) = id.buffer.outcome();
+        if status == Status::Ok {
+            for handle in id.buffer.capabilities().iter().take(info.capabilities()) {
+                syscall::close(*handle);
+            }
+        }
     }
 }
 

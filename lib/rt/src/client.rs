@@ -9,7 +9,7 @@ use capnp::{
 
 use crate::{
     capability,
-    outgoing::{self, Target},
+    outgoing::{self, Elsewhere},
     syscall,
 };
 
@@ -55,7 +55,7 @@ impl ClientHook for Remote {
         method: u16,
         _size_hint: Option<MessageSize>,
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
-        outgoing::request(interface, method, Target::Remote(self.0.clone()))
+        outgoing::request(interface, method, self.0.clone())
     }
 
     fn call(
@@ -110,7 +110,7 @@ impl ClientHook for Broken {
         method: u16,
         _size_hint: Option<MessageSize>,
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
-        outgoing::request(interface, method, Target::Broken(self.0.clone()))
+        outgoing::request_elsewhere(interface, method, Elsewhere::Broken(self.0.clone()))
     }
 
     fn call(

@@ -171,7 +171,7 @@ fn invoke(target: u32, method: Method, words: &[u64], capabilities: &[u32]) -> R
         return Err(Error::failed("the process has no message buffer yet".into()));
     };
     exchange(buffer, target, method, words, capabilities)
-        .map_err(|(status, length)| error::with_status(status, error::text(&buffer.boxed_words(length))))
+        .map_err(|(status, length)| error::with_status(status, error::text(&buffer.read_words(length))))
 }
 
 /// [`invoke`] without the heap: an error is its status and the length of the reason in the buffer.

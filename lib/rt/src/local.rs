@@ -9,7 +9,7 @@ use capnp::{
 
 use crate::{
     capability,
-    outgoing::{self, Target},
+    outgoing::{self, Elsewhere},
     runtime::runtime,
     server::{Dispatch, Served},
 };
@@ -52,7 +52,7 @@ impl ClientHook for Local {
         method: u16,
         _size_hint: Option<MessageSize>,
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
-        outgoing::request(interface, method, Target::Local(self.object.clone()))
+        outgoing::request_elsewhere(interface, method, Elsewhere::Local(self.object.clone()))
     }
 
     fn call(

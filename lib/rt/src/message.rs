@@ -1,364 +1,314 @@
 //! The memory of messages: one segment of at most [`MAXIMUM_WORDS`] words, and its capabilities.
 //!
 //! A message is built in place where it can be: a request in the page of the Call that will carry
-//! it. Memory that a builder gets must be zero, so pages and blocks are kept zero while they are
-//! free, and a message cleans only the words that it used.
+//! it. Memory that a builder gets must be zero, so what is free is kept zero, and a message cleans only the words
+//! that it used. Bodies are kept for reuse together with their memory: on the path of a call no message
+//! is allocated.
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::{
-    cell::{Cell, RefCell},
+    cell::Cell,
+    mem::ManuallyDrop,
+    ops::{Deref, DerefMut},
     ptr::{self, NonNull},
     slice,
 };
 
 use abi::MAXIMUM_WORDS;
 use capnp::{
-    Error, ErrorKind, Word, any_pointer,
+    Error, Word, any_pointer,
     private::{
-        arena::{BuilderArena, GeneratedCodeArena, ReaderArena},
+        arena::{GeneratedCodeArena, ReaderArena},
         layout::{CapTable, PointerBuilder, PointerReader},
     },
     traits::{Imbue, ImbueMut},
 };
 
-use crate::{calls::CallPage, runtime::runtime};
+use crate::{
+    buffer::{self, Buffer},
+    runtime::runtime,
+    segments::Segments,
+};
 
-/// Words that may be read from one received message, counting again what is read again: a bound on
-/// the work that a message whose pointers overlap can cause.
-const TRAVERSAL_LIMIT: u64 = 1 << 20;
+/// Free blocks that are kept; further ones go back to the heap.
+const KEPT_BLOCKS: u32 = 8;
 
-/// Depth of nesting that is read.
-const NESTING_LIMIT: i32 = 64;
-
-/// Free blocks that are kept for reuse; further ones go back to the heap.
-const KEPT_BLOCKS: usize = 8;
-
-const WORD_BYTES: usize = 8;
-
-/// The answer of a method without results may have no words at all: it reads as this null pointer.
+/// An answer or parameters without fields may have no words at all: they read as this null pointer.
 static NOTHING: [Word; 1] = [capnp::word(0, 0, 0, 0, 0, 0, 0, 0)];
 static NOTHING_ARENA: GeneratedCodeArena = GeneratedCodeArena::new(&NOTHING);
 
-/// The segments of one message, as capnp's builders and readers want them.
-struct Segments {
-    /// The first segment, the only one of a message that can be sent.
-    first: NonNull<u64>,
-    capacity: u32,
-    /// Words that a builder took or that were received.
-    used: u32,
-    /// Words that may not be zero.
-    dirty: u32,
-    /// Words that may still be read.
-    traversal: Cell<u64>,
-    /// Where builders go on when the first segment is full, since they cannot fail: such a message
-    /// is refused when it is sent.
-    overflow: Vec<Overflow>,
-}
-
-/// Where the first segment lies.
-enum Storage {
-    /// In the page of a Call.
-    Page(CallPage),
-    /// In a block of [`MAXIMUM_WORDS`] words that is kept zero for reuse.
+/// Where a message's words lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the page of this Call.
+    Page(CallId),
+    /// In memory of the heap.
     Block,
-    /// In an allocation of exactly the words received.
-    Exact,
 }
 
-/// One message: built here and sent, or received and read.
-pub(crate) struct Message {
+/// One Call object of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallId {
+    /// Its handle.
+    pub(crate) handle: u32,
+    /// Its number, from 0 on.
+    pub(crate) index: u32,
+    /// Its page.
+    pub(crate) buffer: Buffer,
+}
+
+/// A message and its memory, in use or free.
+pub(crate) struct Body {
     segments: Segments,
-    storage: Storage,
-    /// Its capabilities, by the index that pointers name.
-    pub(crate) capabilities: CapTable,
+    capabilities: CapTable,
+    place: Place,
+    /// The next one in the list of free bodies.
+    next: Option<Box<Body>>,
+}
+
+impl Body {
+    /// A body for the page of a Call.
+    pub(crate) fn of_call(call: CallId) -> Box<Self> {
+        Self::new(call.buffer.segment(), Place::Page(call))
+    }
+
+    #[cold]
+    fn of_block() -> Box<Self> {
+        let memory = Box::leak(vec![0_u64; MAXIMUM_WORDS].into_boxed_slice());
+        Self::new(NonNull::from(memory).cast(), Place::Block)
+    }
+
+    fn new(first: NonNull<u64>, place: Place) -> Box<Self> {
+        // SAFETY: the memory is a Call's page, or a leaked block that `drop` takes back; this body
+        // owns it, and it is zero.
+        let segments = unsafe { Segments::new(first) };
+        Box::new(Self { segments, capabilities: Vec::new(), place, next: None })
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if self.place == Place::Block {
+            let memory = ptr::slice_from_raw_parts_mut(self.segments.first().as_ptr(), MAXIMUM_WORDS);
+            // SAFETY: `of_block` leaked this box, and nothing else frees it.
+            drop(unsafe { Box::from_raw(memory) });
+        }
+    }
+}
+
+/// One message: built here and sent, or received and read. Its memory is used again when it is dropped.
+pub(crate) struct Message(ManuallyDrop<Box<Body>>);
+
+impl Deref for Message {
+    type Target = Body;
+
+    fn deref(&self) -> &Body {
+        &self.0
+    }
+}
+
+impl DerefMut for Message {
+    fn deref_mut(&mut self) -> &mut Body {
+        &mut self.0
+    }
+}
+
+impl Drop for Message {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the message is being dropped, so that nothing takes it a second time.
+        let mut body = unsafe { ManuallyDrop::take(&mut self.0) };
+        if !body.is_plain() {
+            body.clear();
+        }
+        body.segments.clean();
+        match body.place {
+            Place::Page(_) => runtime().calls.put(body),
+            Place::Block => runtime().blocks.put(body),
+        }
+    }
 }
 
 impl Message {
-    /// An empty message in a Call's page.
-    pub(crate) fn in_page(page: CallPage) -> Self {
-        Self::new(page.buffer.segment(), MAXIMUM_WORDS as u32, Storage::Page(page))
+    /// An empty message in the page of a Call.
+    #[inline]
+    pub(crate) fn in_page(body: Box<Body>) -> Self {
+        Self(ManuallyDrop::new(body))
     }
 
-    /// An empty message in a block of the heap.
+    /// An empty message in memory of the heap.
     pub(crate) fn in_block() -> Self {
-        Self::new(runtime().blocks.take(), MAXIMUM_WORDS as u32, Storage::Block)
+        Self(ManuallyDrop::new(runtime().blocks.take()))
+    }
+}
+
+impl Body {
+    /// Whether it has no capabilities and is one segment: then it can be sent as it is.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.capabilities.is_empty() && !self.segments.has_overflow()
     }
 
-    /// A message whose root is null.
-    pub(crate) fn empty() -> Self {
-        Self::received(Box::default())
+    /// Number of words of the first segment.
+    #[inline]
+    pub(crate) fn used(&self) -> usize {
+        self.segments.used()
     }
 
-    /// A received message of these words.
-    pub(crate) fn received(words: Box<[u64]>) -> Self {
-        // At most `MAXIMUM_WORDS`.
-        let length = words.len() as u32;
-        let first = NonNull::from(Box::leak(words)).cast();
-        let mut message = Self::new(first, length, Storage::Exact);
-        message.segments.used = length;
-        message
-    }
-
-    fn new(first: NonNull<u64>, capacity: u32, storage: Storage) -> Self {
-        Self {
-            segments: Segments {
-                first,
-                capacity,
-                used: 0,
-                dirty: 0,
-                traversal: Cell::new(TRAVERSAL_LIMIT),
-                overflow: Vec::new(),
-            },
-            storage,
-            capabilities: Vec::new(),
+    /// Its Call, if it lies in the page of one.
+    #[inline]
+    pub(crate) fn call(&self) -> Option<&CallId> {
+        match &self.place {
+            Place::Page(call) => Some(call),
+            Place::Block => None,
         }
     }
 
-    /// The Call whose page holds the message, if one does.
-    pub(crate) fn page(&self) -> Option<&CallPage> {
-        match &self.storage {
-            Storage::Page(page) => Some(page),
-            Storage::Block | Storage::Exact => None,
-        }
+    /// Its capabilities, by the index that pointers name.
+    #[inline]
+    pub(crate) fn capabilities(&self) -> &CapTable {
+        &self.capabilities
+    }
+
+    /// Drops its capabilities, and what did not fit into one segment.
+    #[cold]
+    fn clear(&mut self) {
+        self.capabilities.clear();
+        self.segments.clear();
+    }
+
+    /// Takes its capabilities away.
+    pub(crate) fn take_capabilities(&mut self) -> CapTable {
+        core::mem::take(&mut self.capabilities)
     }
 
     /// The root, to be written.
+    #[inline]
     pub(crate) fn builder(&mut self) -> any_pointer::Builder<'_> {
-        if self.segments.used == 0 {
-            // The root pointer is the first word.
-            self.segments.take(1);
-        }
-        let root = self.segments.first.as_ptr().cast::<u8>();
+        self.segments.begin();
+        let root = self.segments.first().as_ptr().cast::<u8>();
         let mut builder = any_pointer::Builder::new(PointerBuilder::get_root(&mut self.segments, 0, root));
         builder.imbue_mut(&mut self.capabilities);
         builder
     }
 
     /// The root, to be read.
+    #[inline]
     pub(crate) fn reader(&self) -> Result<any_pointer::Reader<'_>, Error> {
-        let arena: &dyn ReaderArena = if self.segments.used == 0 { &NOTHING_ARENA } else { &self.segments };
-        let mut reader = any_pointer::Reader::new(PointerReader::get_root_from_arena(arena)?);
-        reader.imbue(&self.capabilities);
-        Ok(reader)
+        read(&self.segments, self.segments.used(), Some(&self.capabilities))
     }
 
-    /// The words of the message. Errors: `failed` when it does not fit into one segment.
-    pub(crate) fn words(&self) -> Result<&[u64], Error> {
-        if !self.segments.overflow.is_empty() {
-            return Err(Error::failed(alloc::format!(
-                "message too large: a message is at most {MAXIMUM_WORDS} words"
-            )));
-        }
+    /// Number of words. Errors: `failed` when the message does not fit into one segment.
+    #[inline]
+    pub(crate) fn length(&self) -> Result<usize, Error> {
+        if self.segments.has_overflow() { Err(too_large()) } else { Ok(self.segments.used()) }
+    }
+
+    /// Its words, of a message that fits into one segment.
+    pub(crate) fn words(&self) -> &[u64] {
         // SAFETY: `used` words from `first` on are within the capacity, initialised, and belong to
         // this message, which is borrowed as long as the slice.
-        Ok(unsafe { slice::from_raw_parts(self.segments.first.as_ptr(), self.segments.used as usize) })
+        unsafe { slice::from_raw_parts(self.segments.first().as_ptr(), self.segments.used()) }
     }
 
-    /// Appends words that are a whole message of their own.
-    pub(crate) fn fill(&mut self, words: &[u64]) {
-        debug_assert!(self.segments.used == 0 && words.len() <= self.segments.capacity as usize);
-        let length = words.len().min(self.segments.capacity as usize);
-        self.segments.take(length as u32);
-        // SAFETY: the message owns `capacity` words from `first` on and `length` is at most that;
-        // `words` is borrowed, so it does not overlap memory that is mutably borrowed here.
-        unsafe {
-            self.segments.first.as_ptr().copy_from_nonoverlapping(words.as_ptr(), length);
-        }
-    }
-
-    /// Turns the request in a Call's page into the answer of `words` words that the kernel wrote over it.
-    pub(crate) fn become_answer(&mut self, words: usize, capabilities: CapTable) {
-        self.segments.used = words.min(self.segments.capacity as usize) as u32;
-        self.segments.dirty = self.segments.dirty.max(self.segments.used);
-        self.capabilities = capabilities;
-    }
-}
-
-impl Drop for Message {
-    fn drop(&mut self) {
-        let Segments { first, capacity, dirty, .. } = self.segments;
-        match self.storage {
-            Storage::Exact => {
-                let memory = ptr::slice_from_raw_parts_mut(first.as_ptr(), capacity as usize);
-                // SAFETY: for this storage, `first` and `capacity` are those of a box that
-                // `received` took apart, and nothing else frees it.
-                drop(unsafe { Box::from_raw(memory) });
-            }
-            Storage::Block => {
-                clean(first, dirty);
-                runtime().blocks.put(first);
-            }
-            Storage::Page(page) => {
-                clean(first, dirty);
-                runtime().calls.put(page);
-            }
-        }
-    }
-}
-
-/// Makes the first `dirty` words zero again.
-fn clean(first: NonNull<u64>, dirty: u32) {
-    // SAFETY: only called by the owner of at least `dirty` words from `first` on.
-    unsafe { first.as_ptr().write_bytes(0, dirty as usize) }
-}
-
-impl Segments {
-    /// Takes words of the first segment for a builder.
-    fn take(&mut self, words: u32) -> Option<u32> {
-        let start = self.used;
-        if words > self.capacity - start {
-            return None;
-        }
-        self.used = start + words;
-        self.dirty = self.dirty.max(self.used);
-        Some(start)
-    }
-
-    fn overflow_index(segment: u32) -> Option<usize> {
-        Some(segment.checked_sub(1)? as usize)
-    }
-}
-
-// SAFETY: `get_segment` gives pointers to memory that lives as long as the arena, with lengths
-// within it, and `contains_interval` accepts only what lies inside the named segment.
-unsafe impl ReaderArena for Segments {
+    /// Copies its words into a buffer.
     #[inline]
-    fn get_segment(&self, id: u32) -> Result<(*const u8, u32), Error> {
-        if id == 0 {
-            return Ok((self.first.as_ptr().cast_const().cast(), self.used));
+    pub(crate) fn copy_to(&self, buffer: Buffer) {
+        // SAFETY: both have room for as many words, and are different memory.
+        unsafe { buffer::copy_words(self.segments.first(), buffer.segment(), self.segments.used()) };
+    }
+
+    /// Moves the content of a message that fits into one segment here, into an empty one.
+    pub(crate) fn take_over(&mut self, mut from: Message) {
+        let words = from.segments.used();
+        // SAFETY: both have room for as many words, and are different memory.
+        unsafe { buffer::copy_words(from.segments.first(), self.segments.first(), words) };
+        self.segments.set_used(words);
+        self.capabilities = from.take_capabilities();
+    }
+
+    /// Turns the request in a Call's page into the answer that the kernel wrote over it.
+    #[inline]
+    pub(crate) fn become_answer(&mut self, words: usize, capabilities: CapTable) {
+        self.segments.set_used(words.min(MAXIMUM_WORDS));
+        if !self.capabilities.is_empty() || !capabilities.is_empty() {
+            self.capabilities = capabilities;
         }
-        Self::overflow_index(id)
-            .and_then(|index| self.overflow.get(index))
-            .map(|segment| (segment.words.as_ptr().cast_const().cast(), segment.used))
-            .ok_or_else(|| Error::from_kind(ErrorKind::InvalidSegmentId(id)))
-    }
-
-    fn contains_interval(&self, id: u32, start: *const u8, size: usize) -> Result<(), Error> {
-        let (first, length) = self.get_segment(id)?;
-        let inside = (start as usize)
-            .checked_sub(first as usize)
-            .zip(size.checked_mul(WORD_BYTES))
-            .and_then(|(offset, bytes)| offset.checked_add(bytes))
-            .is_some_and(|end| end <= length as usize * WORD_BYTES);
-        if inside {
-            self.amplified_read(size as u64)
-        } else {
-            Err(Error::from_kind(ErrorKind::MessageContainsOutOfBoundsPointer))
-        }
-    }
-
-    fn amplified_read(&self, words: u64) -> Result<(), Error> {
-        match self.traversal.get().checked_sub(words) {
-            Some(left) => {
-                self.traversal.set(left);
-                Ok(())
-            }
-            None => Err(Error::from_kind(ErrorKind::ReadLimitExceeded)),
-        }
-    }
-
-    fn nesting_limit(&self) -> i32 {
-        NESTING_LIMIT
-    }
-
-    fn size_in_words(&self) -> usize {
-        self.used as usize + self.overflow.iter().map(|segment| segment.used as usize).sum::<usize>()
     }
 }
 
-// SAFETY: words given out are zero, inside their segment, and given out once.
-unsafe impl BuilderArena for Segments {
-    fn allocate(&mut self, id: u32, words: u32) -> Option<u32> {
-        if id == 0 {
-            return self.take(words);
-        }
-        self.overflow.get_mut(Self::overflow_index(id)?)?.take(words)
+/// The root of a message of `words` words in an arena.
+#[inline]
+pub(crate) fn read<'a>(
+    arena: &'a impl ReaderArena,
+    words: usize,
+    capabilities: Option<&'a CapTable>,
+) -> Result<any_pointer::Reader<'a>, Error> {
+    if words == 0 {
+        return nothing();
     }
-
-    fn allocate_anywhere(&mut self, words: u32) -> (u32, u32) {
-        if let Some(start) = self.take(words) {
-            return (0, start);
-        }
-        if let Some(last) = self.overflow.last_mut()
-            && let Some(start) = last.take(words)
-        {
-            return (self.overflow.len() as u32, start);
-        }
-        self.overflow.push(Overflow::new(words));
-        (self.overflow.len() as u32, 0)
+    let mut reader = any_pointer::Reader::new(PointerReader::get_root_from_arena(arena)?);
+    if let Some(capabilities) = capabilities {
+        reader.imbue(capabilities);
     }
-
-    fn get_segment_mut(&mut self, id: u32) -> (*mut u8, u32) {
-        match Self::overflow_index(id).and_then(|index| self.overflow.get(index)) {
-            Some(segment) => (segment.words.as_ptr().cast(), segment.capacity),
-            None => (self.first.as_ptr().cast(), self.capacity),
-        }
-    }
-
-    fn as_reader(&self) -> &dyn ReaderArena {
-        self
-    }
+    Ok(reader)
 }
 
-/// A segment beyond the first.
-struct Overflow {
-    words: NonNull<u64>,
-    capacity: u32,
-    used: u32,
+/// The root of a message without words: a null pointer.
+#[cold]
+#[inline(never)]
+fn nothing() -> Result<any_pointer::Reader<'static>, Error> {
+    PointerReader::get_root_from_arena(&NOTHING_ARENA).map(any_pointer::Reader::new)
 }
 
-impl Overflow {
-    /// A segment whose first `words` words are taken.
-    fn new(words: u32) -> Self {
-        let capacity = words.max(MAXIMUM_WORDS as u32);
-        let memory = Box::leak(vec![0_u64; capacity as usize].into_boxed_slice());
-        Self { words: NonNull::from(memory).cast(), capacity, used: words }
-    }
-
-    fn take(&mut self, words: u32) -> Option<u32> {
-        let start = self.used;
-        if words > self.capacity - start {
-            return None;
-        }
-        self.used = start + words;
-        Some(start)
-    }
+#[cold]
+fn too_large() -> Error {
+    Error::failed(alloc::format!("message too large: a message is at most {MAXIMUM_WORDS} words"))
 }
 
-impl Drop for Overflow {
-    fn drop(&mut self) {
-        let memory = ptr::slice_from_raw_parts_mut(self.words.as_ptr(), self.capacity as usize);
-        // SAFETY: `new` took this box apart, and nothing else frees it.
-        drop(unsafe { Box::from_raw(memory) });
-    }
+/// Free bodies of one kind, all clean.
+pub(crate) struct FreeBodies {
+    first: Cell<Option<Box<Body>>>,
+    count: Cell<u32>,
 }
 
-/// Free blocks of [`MAXIMUM_WORDS`] words, all zero.
-pub(crate) struct Blocks {
-    free: RefCell<Vec<NonNull<u64>>>,
-}
-
-impl Blocks {
+impl FreeBodies {
     pub(crate) const fn new() -> Self {
-        Self { free: RefCell::new(Vec::new()) }
+        Self { first: Cell::new(None), count: Cell::new(0) }
     }
 
-    /// A block that the caller owns until [`Self::put`].
-    fn take(&self) -> NonNull<u64> {
-        if let Some(block) = self.free.borrow_mut().pop() {
-            return block;
-        }
-        NonNull::from(Box::leak(vec![0_u64; MAXIMUM_WORDS].into_boxed_slice())).cast()
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.get() == 0
     }
 
-    /// Gives back a block that is zero again.
-    fn put(&self, block: NonNull<u64>) {
-        let mut free = self.free.borrow_mut();
-        if free.len() < KEPT_BLOCKS {
-            free.push(block);
-            return;
+    /// Takes one out.
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<Box<Body>> {
+        let mut body = self.first.take()?;
+        self.first.set(body.next.take());
+        self.count.set(self.count.get() - 1);
+        Some(body)
+    }
+
+    /// Puts one in.
+    #[inline]
+    pub(crate) fn push(&self, mut body: Box<Body>) {
+        body.next = self.first.take();
+        self.first.set(Some(body));
+        self.count.set(self.count.get() + 1);
+    }
+
+    /// A body with a block.
+    #[inline]
+    fn take(&self) -> Box<Body> {
+        self.pop().unwrap_or_else(Body::of_block)
+    }
+
+    /// Keeps a body, if not too many are kept already.
+    #[inline]
+    fn put(&self, body: Box<Body>) {
+        if self.count.get() < KEPT_BLOCKS {
+            self.push(body);
         }
-        let memory = ptr::slice_from_raw_parts_mut(block.as_ptr(), MAXIMUM_WORDS);
-        // SAFETY: every block comes from the box in `take`, and its owner gave it up.
-        drop(unsafe { Box::from_raw(memory) });
     }
 }

@@ -11,112 +11,125 @@
 use alloc::{
     boxed::Box,
     rc::{Rc, Weak},
-    string::String,
     vec::Vec,
 };
 use core::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, OnceCell},
     future::Future,
     marker::PhantomData,
+    mem,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
-use abi::{MAXIMUM_CAPABILITIES, MessageInfo, Status};
+use abi::{MAXIMUM_CAPABILITIES, MAXIMUM_WORDS, MessageInfo, Status};
 use capnp::{
     Error, any_pointer,
     capability::{Promise, RemotePromise, Request, Response},
-    private::capability::{ClientHook, PipelineHook, PipelineOp, RequestHook, ResponseHook},
+    private::{
+        capability::{ClientHook, PipelineHook, PipelineOp, RequestHook, ResponseHook},
+        layout::CapTable,
+    },
 };
 
 use crate::{
+    buffer::Buffer,
     capability::{self, Destination, Settled},
     client::Handle,
     error,
     executor::TaskId,
-    message::Message,
+    message::{CallId, Message},
     pipeline::Promised,
     runtime::runtime,
     server::{Dispatch, Work},
     syscall::Submission,
 };
 
-/// Where a call goes.
-pub(crate) enum Target {
-    /// An object behind a handle.
-    Remote(Rc<Handle>),
-    /// An object of this process.
+/// Where a call goes, if not to an object behind a handle.
+pub(crate) enum Elsewhere {
+    /// To an object of this process.
     Local(Rc<dyn Dispatch>),
-    /// A capability in an answer that has not come yet.
+    /// To a capability in an answer that has not come yet.
     Promised(Rc<Promised>),
     /// Nowhere: the call fails with this error.
     Broken(Error),
 }
 
-/// A request that is being built; once sent, a reference to the call.
-struct Outgoing {
-    draft: Option<Draft>,
-    call: Option<Rc<OutgoingCall>>,
-}
-
-struct Draft {
-    interface: u64,
-    method: u16,
-    target: Target,
-    message: Message,
-}
-
-/// A request to `target`, to be filled in and sent.
+/// A request to the object behind a handle, to be filled in and sent.
+#[inline]
 pub(crate) fn request(
     interface: u64,
     method: u16,
-    target: Target,
+    handle: Rc<Handle>,
+) -> Request<any_pointer::Owned, any_pointer::Owned> {
+    build(interface, method, message_to_send(), Some(handle), None)
+}
+
+/// A request to something else.
+pub(crate) fn request_elsewhere(
+    interface: u64,
+    method: u16,
+    target: Elsewhere,
 ) -> Request<any_pointer::Owned, any_pointer::Owned> {
     let message = match target {
-        Target::Remote(_) | Target::Promised(_) => message_to_send(),
-        Target::Local(_) | Target::Broken(_) => Message::in_block(),
+        Elsewhere::Promised(_) => message_to_send(),
+        Elsewhere::Local(_) | Elsewhere::Broken(_) => Message::in_block(),
     };
-    let draft = Draft { interface, method, target, message };
-    Request::new(Box::new(Outgoing { draft: Some(draft), call: None }))
+    let extra = Extra { target: Some(target), ..Extra::default() };
+    build(interface, method, message, None, Some(Box::new(extra)))
+}
+
+#[inline]
+fn build(
+    interface: u64,
+    method: u16,
+    message: Message,
+    handle: Option<Rc<Handle>>,
+    extra: Option<Box<Extra>>,
+) -> Request<any_pointer::Owned, any_pointer::Owned> {
+    Request::new(Box::new(Outgoing(Rc::new(OutgoingCall {
+        interface,
+        method,
+        handle,
+        request: Cell::new(Some(message)),
+        answer: OnceCell::new(),
+        waker: Cell::new(None),
+        extra: Cell::new(extra),
+    }))))
 }
 
 /// An empty message in the page of a Call, if one is free and no other call waits for it.
+#[inline]
 fn message_to_send() -> Message {
     let calls = &runtime().calls;
     if !calls.has_waiting()
-        && let Ok(page) = calls.take()
+        && let Ok(body) = calls.take()
     {
-        return Message::in_page(page);
+        return Message::in_page(body);
     }
     Message::in_block()
 }
 
-impl Outgoing {
-    /// Sends the request, the first time.
-    fn start(&mut self) -> Option<&Rc<OutgoingCall>> {
-        if let Some(Draft { interface, method, target, message }) = self.draft.take() {
-            let call = Rc::new(OutgoingCall::new(interface, method, message));
-            call.start(target);
-            self.call = Some(call);
-        }
-        self.call.as_ref()
-    }
-}
+/// A request that is being built, and afterwards the pipeline of its call.
+struct Outgoing(Rc<OutgoingCall>);
 
 impl RequestHook for Outgoing {
     fn get(&mut self) -> any_pointer::Builder<'_> {
-        let Some(draft) = &mut self.draft else { unreachable!("sending takes the request by value") };
-        draft.message.builder()
+        // Until it is sent, the request has the only reference to the call, and the call has the message.
+        match Rc::get_mut(&mut self.0).and_then(|call| call.request.get_mut().as_mut()) {
+            Some(message) => message.builder(),
+            None => unreachable!("sending takes the request by value"),
+        }
     }
 
     fn get_brand(&self) -> usize {
         capability::REMOTE
     }
 
-    fn send(mut self: Box<Self>) -> RemotePromise<any_pointer::Owned> {
-        let Some(call) = self.start().cloned() else { unreachable!("sending takes the request by value") };
+    fn send(self: Box<Self>) -> RemotePromise<any_pointer::Owned> {
+        self.0.start();
         RemotePromise {
-            promise: Promise::from_future(Answered(call)),
+            promise: Promise::from_future(Answered(Some(self.0.clone()))),
             pipeline: any_pointer::Pipeline::new(self),
         }
     }
@@ -133,23 +146,12 @@ impl RequestHook for Outgoing {
 
 impl PipelineHook for Outgoing {
     fn add_ref(&self) -> Box<dyn PipelineHook> {
-        Box::new(Self { draft: None, call: self.call.clone() })
+        Box::new(Self(self.0.clone()))
     }
 
     fn get_pipelined_cap(&self, operations: &[PipelineOp]) -> Box<dyn ClientHook> {
-        match &self.call {
-            Some(call) => Promised::client(call, operations),
-            None => unreachable!("a request becomes a pipeline by being sent"),
-        }
+        Promised::client(&self.0, operations)
     }
-}
-
-/// What keeps the object that a call goes to reachable.
-#[expect(dead_code, reason = "held for their drop")]
-enum Held {
-    Handle(Rc<Handle>),
-    Client(Box<dyn ClientHook>),
-    Promise(Rc<Promised>),
 }
 
 /// What waits for the answer of a call, besides its promise.
@@ -160,152 +162,171 @@ pub(crate) enum Dependent {
     Task(Waker),
 }
 
-/// A call that was sent.
+/// What few calls need.
+#[derive(Default)]
+struct Extra {
+    /// Where the call goes, until it is started.
+    target: Option<Elsewhere>,
+    /// The task that runs the call, when no Call object does.
+    task: Option<TaskId>,
+    dependents: Vec<Dependent>,
+    /// The promise that the call waits for, and what it turned out to be; held until the call is over.
+    promised: Option<Rc<Promised>>,
+    resolution: Option<(u32, Box<dyn ClientHook>)>,
+}
+
+/// A call.
 pub(crate) struct OutgoingCall {
     interface: u64,
     method: u16,
-    /// Handle of the object that is called, once that is known.
-    handle: Cell<u32>,
-    /// What keeps the called object reachable until the answer is there.
-    held: Cell<Option<Held>>,
+    /// The object behind a handle that is called, if it was known from the start.
+    handle: Option<Rc<Handle>>,
     /// The request, until it was handed over or answered.
     request: Cell<Option<Message>>,
-    /// The task that runs the call, when no Call object does.
-    task: Cell<Option<TaskId>>,
-    answer: OnceCell<Result<Message, Error>>,
+    answer: OnceCell<Result<Message, Box<Error>>>,
     waker: Cell<Option<Waker>>,
-    dependents: RefCell<Vec<Dependent>>,
+    extra: Cell<Option<Box<Extra>>>,
 }
 
 impl OutgoingCall {
-    fn new(interface: u64, method: u16, message: Message) -> Self {
-        Self {
-            interface,
-            method,
-            handle: Cell::new(abi::NULL_HANDLE),
-            held: Cell::new(None),
-            request: Cell::new(Some(message)),
-            task: Cell::new(None),
-            answer: OnceCell::new(),
-            waker: Cell::new(None),
-            dependents: RefCell::new(Vec::new()),
-        }
-    }
-
     /// How the call ended, if it has.
-    pub(crate) fn answer(&self) -> Option<&Result<Message, Error>> {
+    #[inline]
+    pub(crate) fn answer(&self) -> Option<&Result<Message, Box<Error>>> {
         self.answer.get()
     }
 
     /// Adds something that is told when the call has ended. Only while it has not.
     pub(crate) fn add_dependent(&self, dependent: Dependent) {
-        self.dependents.borrow_mut().push(dependent);
+        self.extra(|extra| extra.dependents.push(dependent));
     }
 
-    /// Sends the request on its way to `target`.
-    pub(crate) fn start(self: &Rc<Self>, target: Target) {
-        match target {
-            Target::Remote(handle) => {
-                self.handle.set(handle.raw());
-                self.held.set(Some(Held::Handle(handle)));
-                self.send();
-            }
-            Target::Local(object) => self.call_local(object),
-            Target::Promised(promised) => {
+    fn extra<T>(&self, change: impl FnOnce(&mut Extra) -> T) -> T {
+        let mut extra = self.extra.take().unwrap_or_default();
+        let result = change(&mut extra);
+        self.extra.set(Some(extra));
+        result
+    }
+
+    /// Sends the request on its way.
+    #[inline]
+    fn start(self: &Rc<Self>) {
+        if self.handle.is_some() { self.send() } else { self.start_elsewhere() }
+    }
+
+    #[inline(never)]
+    fn start_elsewhere(self: &Rc<Self>) {
+        match self.extra(|extra| extra.target.take()) {
+            Some(Elsewhere::Local(object)) => self.call_local(object),
+            Some(Elsewhere::Promised(promised)) => {
                 promised.enqueue(self);
-                self.held.set(Some(Held::Promise(promised)));
+                self.extra(|extra| extra.promised = Some(promised));
             }
-            Target::Broken(error) => self.finish(Err(error)),
+            Some(Elsewhere::Broken(error)) => self.fail(error),
+            None => {}
         }
     }
 
     /// Sends a request that waited for a promise to what the promise turned out to be.
     pub(crate) fn resume(self: &Rc<Self>, client: Box<dyn ClientHook>) {
-        let promised = self.held.take();
         match capability::destination(&*client) {
             Ok(Destination::Remote(handle)) => {
-                self.handle.set(handle);
-                self.held.set(Some(Held::Client(client)));
+                self.extra(|extra| extra.resolution = Some((handle, client)));
                 self.send();
             }
             Ok(Destination::Local(object)) => self.call_local(object),
-            Ok(Destination::Promise) => self.resume_when_resolved(client),
-            Err(error) => self.finish(Err(error)),
-        }
-        drop(promised);
-    }
-
-    fn resume_when_resolved(self: &Rc<Self>, client: Box<dyn ClientHook>) {
-        let call = Rc::downgrade(self);
-        self.run(async move {
-            let resolved = client.when_resolved().await;
-            let Some(call) = call.upgrade() else { return };
-            call.task.set(None);
-            match resolved {
-                Ok(()) => call.resume(client),
-                Err(error) => call.finish(Err(error)),
+            Ok(Destination::Promise) => {
+                self.when_resolved(client.when_resolved(), move |call| call.resume(client));
             }
-        });
+            Err(error) => self.fail(error),
+        }
     }
 
     /// Sends the request to the object behind the handle, as soon as its capabilities are settled
     /// and a Call is free.
+    #[inline]
     pub(crate) fn send(self: &Rc<Self>) {
-        if let Some(message) = self.request.take()
-            && let Err(error) = self.try_send(message)
-        {
-            self.finish(Err(error));
+        let Some(message) = self.request.take() else { return };
+        match message.call() {
+            Some(id) if message.is_plain() => {
+                self.submit(id, message.used(), 0);
+                self.request.set(Some(message));
+            }
+            _ => {
+                if let Err(error) = self.try_send(message) {
+                    self.fail(error);
+                }
+            }
         }
     }
 
+    /// Hands the request in the page of a Call over, to be submitted.
+    #[inline]
+    fn submit(self: &Rc<Self>, id: &CallId, words: usize, capabilities: usize) {
+        runtime().calls.begin(id, self);
+        runtime().pending.submit(Submission {
+            call: id.handle,
+            target: self.target(),
+            interface: self.interface,
+            // Both counts are within a message's limits.
+            info: MessageInfo::new(self.method, words as u16, capabilities as u8),
+        });
+    }
+
+    /// Sends a request that has capabilities, or is not in the page of a Call.
+    #[inline(never)]
     fn try_send(self: &Rc<Self>, mut message: Message) -> Result<(), Error> {
-        let words = message.words()?.len();
+        let words = message.length()?;
         let mut handles = [0; MAXIMUM_CAPABILITIES];
-        let count = match capability::settle(&message.capabilities, &mut handles)? {
+        let count = match capability::settle(message.capabilities(), &mut handles)? {
             Settled::All(count) => count,
             Settled::NotYet(promise) => {
                 self.request.set(Some(message));
-                self.send_when(promise);
+                self.when_resolved(promise, |call| call.send());
                 return Ok(());
             }
         };
-        if message.page().is_none() {
+        if message.call().is_none() {
             let Ok(page) = runtime().calls.take() else {
                 self.request.set(Some(message));
                 return runtime().calls.wait(self);
             };
             let mut moved = Message::in_page(page);
-            moved.fill(message.words()?);
-            moved.capabilities = core::mem::take(&mut message.capabilities);
+            moved.take_over(message);
             message = moved;
         }
-        let Some(page) = message.page() else { unreachable!("the message was just put into a page") };
+        let Some(id) = message.call() else { unreachable!("the message was just put into a page") };
         if count != 0 {
-            page.buffer.set_capabilities(&handles[..count]);
+            id.buffer.set_capabilities(&handles[..count]);
         }
-        runtime().calls.begin(page, self);
-        let submission = Submission {
-            call: page.handle,
-            target: self.handle.get(),
-            interface: self.interface,
-            // Both counts are within a message's limits.
-            info: MessageInfo::new(self.method, words as u16, count as u8),
-        };
+        self.submit(id, words, count);
         self.request.set(Some(message));
-        runtime().pending.submit(submission);
         Ok(())
     }
 
-    /// Sends the request once `promise`, a capability in it, is resolved.
-    fn send_when(self: &Rc<Self>, promise: Promise<(), Error>) {
+    /// Handle of the object that is called.
+    #[inline]
+    fn target(&self) -> u32 {
+        match &self.handle {
+            Some(handle) => handle.raw(),
+            None => self.resolved_handle(),
+        }
+    }
+
+    #[cold]
+    fn resolved_handle(&self) -> u32 {
+        self.extra(|extra| extra.resolution.as_ref().map_or(abi::NULL_HANDLE, |(handle, _)| *handle))
+    }
+
+    /// Goes on by `then` once a promise is resolved; fails as it does.
+    fn when_resolved(self: &Rc<Self>, promise: Promise<(), Error>, then: impl FnOnce(&Rc<Self>) + 'static) {
         let call = Rc::downgrade(self);
         self.run(async move {
             let resolved = promise.await;
             let Some(call) = call.upgrade() else { return };
-            call.task.set(None);
+            call.extra(|extra| extra.task = None);
             match resolved {
-                Ok(()) => call.send(),
-                Err(error) => call.finish(Err(error)),
+                Ok(()) => then(&call),
+                Err(error) => call.fail(error),
             }
         });
     }
@@ -313,52 +334,81 @@ impl OutgoingCall {
     fn call_local(self: &Rc<Self>, object: Rc<dyn Dispatch>) {
         let Some(message) = self.request.take() else { return };
         // A local object is no more generous than a remote one.
-        if let Err(error) = message.words() {
-            self.finish(Err(error));
+        if let Err(error) = message.length() {
+            self.fail(error);
             return;
         }
         let (interface, method) = (self.interface, self.method);
         let call = Rc::downgrade(self);
         self.run(async move {
-            let result = Work::start(&*object, interface, method, message).await;
-            let result = result.and_then(|answer| answer.words().map(drop).map(|()| answer));
+            let result = Work::start_local(&*object, interface, method, message).await;
             let Some(call) = call.upgrade() else { return };
-            call.task.set(None);
-            call.finish(result);
+            call.extra(|extra| extra.task = None);
+            match result.and_then(|answer| answer.length().map(|_| answer)) {
+                Ok(answer) => call.finish(Ok(answer)),
+                Err(error) => call.fail(error),
+            }
         });
     }
 
     /// Runs a task that ends with the call.
     fn run(&self, future: impl Future<Output = ()> + 'static) {
-        self.task.set(Some(runtime().executor.spawn(Box::pin(future))));
+        let task = runtime().executor.spawn(Box::pin(future));
+        self.extra(|extra| extra.task = Some(task));
     }
 
     /// Takes the answer out of the Call's page, which the kernel has filled.
+    #[inline]
     pub(crate) fn answered(&self) {
         let Some(mut message) = self.request.take() else { return };
-        let Some(page) = message.page() else { return };
-        let (status, info) = page.buffer.outcome();
-        if status == Status::Ok && info.is_valid() {
-            let handles = page.buffer.capabilities();
-            message.become_answer(info.words(), capability::adopt(&handles[..info.capabilities()]));
+        let Some(CallId { buffer, .. }) = message.call().copied() else { return };
+        let (status, info) = buffer.outcome();
+        if status == Status::Ok && info.words() <= MAXIMUM_WORDS && info.capabilities() == 0 {
+            message.become_answer(info.words(), CapTable::new());
             self.finish(Ok(message));
         } else {
-            message.become_answer(info.words(), Vec::new());
-            let reason = message.words().map(error::text).unwrap_or_else(|_| String::new());
-            self.finish(Err(error::with_status(status, reason)));
+            self.answered_otherwise(buffer, message);
         }
     }
 
+    /// Takes an answer with capabilities, or an error.
+    #[inline(never)]
+    fn answered_otherwise(&self, buffer: Buffer, mut message: Message) {
+        let (status, info) = buffer.outcome();
+        if status == Status::Ok && info.is_valid() {
+            let handles = buffer.capabilities();
+            message.become_answer(info.words(), capability::adopt(&handles[..info.capabilities()]));
+            self.finish(Ok(message));
+        } else {
+            message.become_answer(info.words(), CapTable::new());
+            self.fail(error::with_status(status, error::text(message.words())));
+        }
+    }
+
+    /// Ends the call with an error.
+    #[cold]
+    fn fail(&self, error: Error) {
+        self.finish(Err(Box::new(error)));
+    }
+
     /// Ends the call.
-    pub(crate) fn finish(&self, result: Result<Message, Error>) {
+    #[inline]
+    fn finish(&self, result: Result<Message, Box<Error>>) {
         if self.answer.set(result).is_err() {
             return;
         }
-        drop(self.held.take());
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-        for dependent in self.dependents.take() {
+        if let Some(extra) = self.extra.take() {
+            self.extra.set(Some(extra));
+            self.tell_dependents();
+        }
+    }
+
+    #[inline(never)]
+    fn tell_dependents(&self) {
+        for dependent in self.extra(|extra| mem::take(&mut extra.dependents)) {
             match dependent {
                 Dependent::Task(waker) => waker.wake(),
                 Dependent::Promised(promised) => {
@@ -372,32 +422,33 @@ impl OutgoingCall {
 }
 
 impl Drop for OutgoingCall {
+    #[inline]
     fn drop(&mut self) {
         if let Some(message) = self.request.take()
-            && let Some(page) = message.page()
+            && let Some(call) = message.call()
         {
-            runtime().calls.abandon(page);
+            runtime().calls.abandon(call);
         }
-        if let Some(task) = self.task.take() {
-            runtime().executor.cancel(task);
+        if let Some(Extra { task: Some(task), .. }) = self.extra.get_mut().as_deref() {
+            runtime().executor.cancel(*task);
         }
     }
 }
 
 /// The promise of a call's answer.
-struct Answered(Rc<OutgoingCall>);
+struct Answered(Option<Rc<OutgoingCall>>);
 
 impl Future for Answered {
     type Output = Result<Response<any_pointer::Owned>, Error>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let call = &self.0;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(call) = &self.0 else { unreachable!("a promise is polled until it is ready") };
         match call.answer() {
             Some(Ok(_)) => {
-                let hook = Box::new(Answer(call.clone()));
-                Poll::Ready(Ok(Response { marker: PhantomData, hook }))
+                let Some(call) = self.0.take() else { unreachable!("it was there a line above") };
+                Poll::Ready(Ok(Response { marker: PhantomData, hook: Box::new(Answer(call)) }))
             }
-            Some(Err(error)) => Poll::Ready(Err(error.clone())),
+            Some(Err(error)) => Poll::Ready(Err(copy(error))),
             None => {
                 call.waker.set(Some(context.waker().clone()));
                 Poll::Pending
@@ -413,8 +464,14 @@ impl ResponseHook for Answer {
     fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
         match self.0.answer() {
             Some(Ok(message)) => message.reader(),
-            Some(Err(error)) => Err(error.clone()),
+            Some(Err(error)) => Err(copy(error)),
             None => unreachable!("a response is made of an answer"),
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn copy(error: &Error) -> Error {
+    error.clone()
 }

@@ -4,62 +4,81 @@
 //! system calls in all, one on each side. A further operation sends what is held back first: the order is kept.
 use core::cell::Cell;
 
-use crate::syscall::{self, Answer, Received, Submission};
+use crate::syscall::{self, Answer, EventRegisters, Submission};
 
-#[derive(Clone, Copy)]
-enum Operation {
-    None,
-    Submit(Submission),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    Submit,
     /// Its message lies in the thread's buffer.
-    Reply(Answer),
+    Reply,
 }
 
 /// The operation that is held back.
 pub(crate) struct Pending {
-    operation: Cell<Operation>,
+    held: Cell<Held>,
+    submission: Cell<Submission>,
+    answer: Cell<Answer>,
 }
 
 impl Pending {
     pub(crate) const fn new() -> Self {
-        Self { operation: Cell::new(Operation::None) }
+        Self {
+            held: Cell::new(Held::Nothing),
+            submission: Cell::new(Submission::NONE),
+            answer: Cell::new(Answer::NONE),
+        }
     }
 
     /// Holds a submit back.
+    #[inline]
     pub(crate) fn submit(&self, submission: Submission) {
         self.flush();
-        self.operation.set(Operation::Submit(submission));
+        self.submission.set(submission);
+        self.held.set(Held::Submit);
     }
 
     /// Holds a reply back. The caller called [`Self::flush`] before it wrote the message into the thread's
     /// buffer, and the message carries no capabilities: nothing keeps them open.
+    #[inline]
     pub(crate) fn reply(&self, answer: Answer) {
-        self.operation.set(Operation::Reply(answer));
+        self.answer.set(answer);
+        self.held.set(Held::Reply);
     }
 
     /// Forgets the submit of this Call, if it is held back; whether it was.
     pub(crate) fn withdraw(&self, call: u32) -> bool {
-        let held = matches!(self.operation.get(), Operation::Submit(submission) if submission.call == call);
+        let held = self.held.get() == Held::Submit && self.submission.get().call == call;
         if held {
-            self.operation.set(Operation::None);
+            self.held.set(Held::Nothing);
         }
         held
     }
 
     /// Performs what is held back.
+    #[inline]
     pub(crate) fn flush(&self) {
-        match self.operation.replace(Operation::None) {
-            Operation::None => {}
-            Operation::Submit(submission) => syscall::submit(submission),
-            Operation::Reply(answer) => syscall::reply(answer),
+        if self.held.get() != Held::Nothing {
+            self.perform();
+        }
+    }
+
+    #[cold]
+    fn perform(&self) {
+        match self.held.replace(Held::Nothing) {
+            Held::Nothing => {}
+            Held::Submit => syscall::submit(self.submission.get()),
+            Held::Reply => syscall::reply(self.answer.get()),
         }
     }
 
     /// Performs what is held back and waits for the next event, until `deadline`.
-    pub(crate) fn receive(&self, endpoint: u32, deadline: u64) -> Received {
-        match self.operation.replace(Operation::None) {
-            Operation::None => syscall::reply_receive(Answer::NONE, endpoint, deadline),
-            Operation::Submit(submission) => syscall::submit_receive(submission, endpoint, deadline),
-            Operation::Reply(answer) => syscall::reply_receive(answer, endpoint, deadline),
+    #[inline]
+    pub(crate) fn receive(&self, endpoint: u32, deadline: u64) -> EventRegisters {
+        match self.held.replace(Held::Nothing) {
+            Held::Nothing => syscall::reply_receive(Answer::NONE, endpoint, deadline),
+            Held::Submit => syscall::submit_receive(self.submission.get(), endpoint, deadline),
+            Held::Reply => syscall::reply_receive(self.answer.get(), endpoint, deadline),
         }
     }
 }

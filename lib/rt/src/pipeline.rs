@@ -19,7 +19,7 @@ use capnp::{
 use crate::{
     capability,
     client::{Broken, forward},
-    outgoing::{self, Dependent, OutgoingCall, Target},
+    outgoing::{self, Dependent, Elsewhere, OutgoingCall},
 };
 
 /// A capability in the answer of a call.
@@ -72,7 +72,7 @@ impl Promised {
 fn resolve(call: &OutgoingCall, operations: &[PipelineOp]) -> Box<dyn ClientHook> {
     let found = match call.answer() {
         Some(Ok(message)) => message.reader().and_then(|root| root.get_pipelined_cap(operations)),
-        Some(Err(error)) => Err(error.clone()),
+        Some(Err(error)) => Err((**error).clone()),
         None => Err(Error::failed("the call has not been answered".into())),
     };
     found.unwrap_or_else(Broken::client)
@@ -100,7 +100,7 @@ impl ClientHook for PromisedClient {
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
         match self.resolution() {
             Some(client) => client.new_call(interface, method, size_hint),
-            None => outgoing::request(interface, method, Target::Promised(self.0.clone())),
+            None => outgoing::request_elsewhere(interface, method, Elsewhere::Promised(self.0.clone())),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     buffer::Buffer,
     calls::Calls,
     executor::{Executor, Timers},
-    message::Blocks,
+    message::FreeBodies,
     objects::Objects,
     pending::Pending,
     signal::Signals,
@@ -45,8 +45,8 @@ pub(crate) struct Runtime {
     pub(crate) timers: Timers,
     /// Call objects.
     pub(crate) calls: Calls,
-    /// Blocks for messages.
-    pub(crate) blocks: Blocks,
+    /// Memory of messages that are in no Call's page.
+    pub(crate) blocks: FreeBodies,
     /// The operation that waits for the next system call.
     pub(crate) pending: Pending,
     /// Objects that this process serves.
@@ -72,7 +72,7 @@ impl Runtime {
             executor: Executor::new(),
             timers: Timers::new(),
             calls: Calls::new(),
-            blocks: Blocks::new(),
+            blocks: FreeBodies::new(),
             pending: Pending::new(),
             objects: Objects::new(),
             serving: Cell::new(0),

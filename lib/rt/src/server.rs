@@ -18,10 +18,10 @@ use capnp::{
 use crate::{
     capability::{self, Settled},
     error,
-    executor::Task,
     message::Message,
+    received,
     runtime::runtime,
-    syscall::{self, Answer},
+    syscall::{self, Answer, ReceivedCall},
 };
 
 /// Calls that this process serves at the same time; more are answered `overloaded`.
@@ -67,26 +67,40 @@ pub(crate) struct Work {
 type AnswerCell = Cell<Option<Message>>;
 
 impl Work {
-    /// Calls a method of `object` with the parameters in `message`.
-    pub(crate) fn start(object: &dyn Dispatch, interface: u64, method: u16, message: Message) -> Self {
+    /// Calls a method of `object`.
+    #[inline]
+    pub(crate) fn start(
+        object: &dyn Dispatch,
+        interface: u64,
+        method: u16,
+        params: Box<dyn ParamsHook>,
+    ) -> Self {
         let answer = Rc::new(AnswerCell::new(None));
-        let params = Params::new(Box::new(Parameters(message)));
         let results = Results::new(Box::new(Writer { message: None, answer: answer.clone() }));
-        Self { promise: object.dispatch(interface, method, params, results), answer }
+        Self { promise: object.dispatch(interface, method, Params::new(params), results), answer }
+    }
+
+    /// Calls a method of `object` with a message that was built in this process.
+    pub(crate) fn start_local(object: &dyn Dispatch, interface: u64, method: u16, message: Message) -> Self {
+        Self::start(object, interface, method, Box::new(Parameters(message)))
     }
 }
 
 impl Future for Work {
     type Output = Result<Message, Error>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = core::task::ready!(Pin::new(&mut self.promise).poll(context));
-        // A method that wrote no results answers with their default values.
-        Poll::Ready(result.map(|()| self.answer.take().unwrap_or_else(Message::empty)))
+        match Pin::new(&mut self.promise).poll(context) {
+            // A method that wrote no results answers with their default values.
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(self.answer.take().unwrap_or_else(Message::in_block))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
-/// The parameters of a call, as the object reads them.
+/// The parameters of a call from this process.
 struct Parameters(Message);
 
 impl ParamsHook for Parameters {
@@ -137,41 +151,46 @@ impl ResultsHook for Writer {
 }
 
 /// Serves a call that has just arrived in the thread's buffer.
-pub(crate) fn serve(badge: u64, interface: u64, info: MessageInfo, reply: u32) {
+#[inline]
+pub(crate) fn serve(call: ReceivedCall) {
+    let ReceivedCall { badge, interface, info, reply } = call;
     let reply = ReplyRight(reply);
     let Some(buffer) = runtime().buffer.get() else { return };
-    let mut message = Message::received(buffer.boxed_words(info.words()));
-    // Taken before anything can refuse the call, for they are this process's to close.
-    if info.capabilities() > 0 {
-        let handles = buffer.capabilities();
-        message.capabilities = capability::adopt(&handles[..info.capabilities().min(handles.len())]);
-    }
+    // Before anything can refuse the call, for its capabilities are this process's to close.
+    let params = received::take(buffer, info);
     let Some(object) = runtime().objects.by_badge(badge) else {
         reply.refuse(&Error::disconnected("the object is gone".into()));
         return;
     };
-    let Some(slot) = RunningCall::begin() else {
+    if runtime().serving.get() >= MAXIMUM_CALLS {
         reply.refuse(&Error::overloaded("too many calls at a time".into()));
         return;
-    };
-    let work = Work::start(&*object, interface, info.method(), message);
+    }
+    let mut work = Work::start(&*object, interface, info.method(), params);
     drop(object);
-    runtime().executor.run_now(Task::Call(ServedCall { work, reply, _slot: slot }));
+    // Most methods are done at once, and never become a task.
+    let waker = runtime().executor.spare().waker();
+    match Pin::new(&mut work).poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(result) => reply.answer(result),
+        Poll::Pending => ServedCall { work, reply, _count: RunningCall::begin() }.go_on(),
+    }
 }
 
-/// A call from outside that an object is working on.
-pub(crate) struct ServedCall {
+/// A call from outside that an object is still working on.
+struct ServedCall {
     work: Work,
     reply: ReplyRight,
-    _slot: RunningCall,
+    _count: RunningCall,
 }
 
 impl ServedCall {
-    /// Goes on with the work, and answers when it is done.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let result = core::task::ready!(Pin::new(&mut self.work).poll(context));
-        mem::replace(&mut self.reply, ReplyRight(abi::NULL_HANDLE)).answer(result);
-        Poll::Ready(())
+    /// Makes the call, which was polled under the executor's spare number, a task.
+    #[cold]
+    fn go_on(self) {
+        runtime().executor.adopt(Box::pin(async move {
+            let result = self.work.await;
+            self.reply.answer(result);
+        }));
     }
 }
 
@@ -179,14 +198,10 @@ impl ServedCall {
 struct RunningCall;
 
 impl RunningCall {
-    /// `None` when too many run already.
-    fn begin() -> Option<Self> {
+    fn begin() -> Self {
         let running = &runtime().serving;
-        if running.get() >= MAXIMUM_CALLS {
-            return None;
-        }
         running.set(running.get() + 1);
-        Some(Self)
+        Self
     }
 }
 
@@ -210,15 +225,22 @@ impl Drop for ReplyRight {
 
 impl ReplyRight {
     /// Answers with a message, or with the error that prevents it.
+    #[inline]
     fn answer(self, result: Result<Message, Error>) {
-        let message = match result {
-            Ok(message) => message,
-            Err(error) => return self.refuse(&error),
-        };
+        match result {
+            Ok(message) if message.is_plain() => self.send(&message, &[]),
+            Ok(message) => self.settle(message),
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    /// Answers with a message that has capabilities, or does not fit.
+    #[inline(never)]
+    fn settle(self, message: Message) {
         let mut handles = [0; MAXIMUM_CAPABILITIES];
-        let ready = message.words().and_then(|_| capability::settle(&message.capabilities, &mut handles));
+        let ready = message.length().and_then(|_| capability::settle(message.capabilities(), &mut handles));
         match ready {
-            Ok(Settled::All(count)) => self.send(message, &handles[..count]),
+            Ok(Settled::All(count)) => self.send(&message, &handles[..count]),
             Ok(Settled::NotYet(promise)) => self.answer_when(promise, message),
             Err(error) => self.refuse(&error),
         }
@@ -233,14 +255,16 @@ impl ReplyRight {
         runtime().executor.spawn(Box::pin(task));
     }
 
-    fn send(self, message: Message, handles: &[u32]) {
+    /// Answers with a message whose capabilities have these handles.
+    #[inline]
+    fn send(self, message: &Message, handles: &[u32]) {
         runtime().pending.flush();
-        let (Some(buffer), Ok(words)) = (runtime().buffer.get(), message.words()) else { return };
-        buffer.write_words(0, words);
+        let Some(buffer) = runtime().buffer.get() else { return };
+        message.copy_to(buffer);
         buffer.set_capabilities(handles);
         // Both counts are within a message's limits.
-        let answer =
-            self.into_answer(Status::Ok, MessageInfo::new(0, words.len() as u16, handles.len() as u8));
+        let info = MessageInfo::new(0, message.used() as u16, handles.len() as u8);
+        let answer = self.into_answer(Status::Ok, info);
         if handles.is_empty() {
             runtime().pending.reply(answer);
         } else {
@@ -251,6 +275,7 @@ impl ReplyRight {
     }
 
     /// Answers with an error.
+    #[cold]
     fn refuse(self, error: &Error) {
         let reason = error::reason(error);
         let reason = &reason[..reason.floor_char_boundary(MAXIMUM_REASON)];
@@ -269,7 +294,10 @@ impl ReplyRight {
             .reply(self.into_answer(error::status_of(error), MessageInfo::new(0, words as u16, 0)));
     }
 
-    fn into_answer(mut self, status: Status, info: MessageInfo) -> Answer {
-        Answer { reply: mem::replace(&mut self.0, abi::NULL_HANDLE), status, info }
+    #[inline]
+    fn into_answer(self, status: Status, info: MessageInfo) -> Answer {
+        let reply = self.0;
+        mem::forget(self);
+        Answer { reply, status, info }
     }
 }

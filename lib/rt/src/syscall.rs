@@ -16,38 +16,58 @@ pub(crate) struct EventRegisters {
     pub r8: u64,
 }
 
-/// What a receive returned.
+impl EventRegisters {
+    /// The bits of the thread's notification that were set, if that is the event.
+    #[inline]
+    pub(crate) fn signals(&self) -> Option<u64> {
+        (self.rax == Event::Signals as u64).then_some(self.rdi)
+    }
+
+    /// The call that arrived, if that is the event.
+    #[inline]
+    pub(crate) fn call(&self) -> Option<ReceivedCall> {
+        (self.rax == Event::Call as u64).then_some(ReceivedCall {
+            badge: self.rdi,
+            interface: self.rsi,
+            info: MessageInfo(self.rdx),
+            // Handles are 32 bits wide; the kernel leaves the upper half zero.
+            reply: self.r8 as u32,
+        })
+    }
+
+    /// The event, if it is one of the others.
+    pub(crate) fn rare(&self) -> Rare {
+        match Event::from_raw(self.rax) {
+            Some(Event::Released) => Rare::Released(self.rdi),
+            Some(Event::Timeout) => Rare::Timeout,
+            Some(Event::Error) => Rare::Refused(Status::from_raw(self.rdi)),
+            Some(Event::Call | Event::Signals) | None => Rare::Refused(Status::Failed),
+        }
+    }
+}
+
+/// A call to one of this process's objects; its message lies in the thread's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Received {
-    /// A call to one of this process's objects; its message lies in the thread's buffer.
-    Call { badge: u64, interface: u64, info: MessageInfo, reply: u32 },
-    /// Bits of the thread's notification.
-    Signals(u64),
+pub(crate) struct ReceivedCall {
+    /// Which object.
+    pub badge: u64,
+    /// Interface id.
+    pub interface: u64,
+    /// Method and counts of the message.
+    pub info: MessageInfo,
+    /// Handle of the right to answer.
+    pub reply: u32,
+}
+
+/// An event that is neither a call nor a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rare {
     /// The last copy of the facet with this badge is gone.
     Released(u64),
     /// The deadline came.
     Timeout,
     /// The receive itself was refused.
     Refused(Status),
-}
-
-impl Received {
-    fn from_registers(registers: EventRegisters) -> Self {
-        match Event::from_raw(registers.rax) {
-            Some(Event::Call) => Self::Call {
-                badge: registers.rdi,
-                interface: registers.rsi,
-                info: MessageInfo(registers.rdx),
-                // Handles are 32 bits wide; the kernel leaves the upper half zero.
-                reply: registers.r8 as u32,
-            },
-            Some(Event::Signals) => Self::Signals(registers.rdi),
-            Some(Event::Released) => Self::Released(registers.rdi),
-            Some(Event::Timeout) => Self::Timeout,
-            Some(Event::Error) => Self::Refused(Status::from_raw(registers.rdi)),
-            None => Self::Refused(Status::Failed),
-        }
-    }
 }
 
 /// What a Call is submitted to, and with which message.
@@ -64,6 +84,9 @@ pub(crate) struct Submission {
 }
 
 impl Submission {
+    /// No call.
+    pub(crate) const NONE: Self = Self { call: 0, target: 0, interface: 0, info: MessageInfo(0) };
+
     fn first_register(&self) -> u64 {
         u64::from(self.call) | u64::from(self.target) << 32
     }
@@ -98,11 +121,11 @@ pub(crate) fn call(target: u32, interface: u64, info: MessageInfo) -> (Status, M
 }
 
 /// Answers one call, unless it is [`Answer::NONE`], and waits for the next event.
-pub(crate) fn reply_receive(answer: Answer, endpoint: u32, deadline: u64) -> Received {
-    Received::from_registers(machine::event(
+pub(crate) fn reply_receive(answer: Answer, endpoint: u32, deadline: u64) -> EventRegisters {
+    machine::event(
         Syscall::ReplyReceive,
         [u64::from(answer.reply), answer.status as u64, answer.info.0, u64::from(endpoint), deadline],
-    ))
+    )
 }
 
 /// Answers one call.
@@ -120,11 +143,11 @@ pub(crate) fn submit(submission: Submission) {
 }
 
 /// Starts a call and waits for the next event.
-pub(crate) fn submit_receive(submission: Submission, endpoint: u32, deadline: u64) -> Received {
-    Received::from_registers(machine::event(
+pub(crate) fn submit_receive(submission: Submission, endpoint: u32, deadline: u64) -> EventRegisters {
+    machine::event(
         Syscall::SubmitReceive,
         [submission.first_register(), submission.interface, submission.info.0, u64::from(endpoint), deadline],
-    ))
+    )
 }
 
 /// Gives up a call in flight.

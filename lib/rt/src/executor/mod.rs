@@ -14,10 +14,10 @@ mod task;
 mod tests;
 mod timer;
 
-use crate::{calls::COMPLETION_BITS, clock, runtime::runtime, server, syscall::Received};
+use crate::{calls::COMPLETION_BITS, clock, runtime::runtime, server, syscall::Rare};
 
 pub(crate) use self::{
-    task::{Executor, Task, TaskId},
+    task::{Executor, TaskId},
     timer::Timers,
 };
 
@@ -43,6 +43,7 @@ pub(crate) fn block_on<T: 'static>(future: impl Future<Output = T> + 'static) ->
     }
 }
 
+#[inline]
 fn run_ready() {
     let executor = &runtime().executor;
     for _ in 0..POLLS_BETWEEN_EVENTS {
@@ -53,27 +54,36 @@ fn run_ready() {
 }
 
 /// Waits for the next event and handles it. Does not wait when tasks are ready.
+#[inline]
 fn wait() {
     let runtime = runtime();
     if runtime.calls.has_waiting() {
         runtime.calls.send_waiting();
     }
     let deadline = if runtime.executor.has_ready() { AT_ONCE } else { runtime.timers.next() };
-    match runtime.pending.receive(runtime.objects.endpoint(), deadline) {
-        Received::Signals(bits) => {
-            // The completion bits are the lower half.
-            let completed = bits as u32;
-            if completed != 0 {
-                runtime.calls.complete(completed);
-            }
-            runtime.signals.arrived((bits >> COMPLETION_BITS) as u32);
+    let event = runtime.pending.receive(runtime.objects.endpoint(), deadline);
+    if let Some(bits) = event.signals() {
+        // The completion bits are the lower half.
+        let completed = bits as u32;
+        if completed != 0 {
+            runtime.calls.complete(completed);
         }
-        Received::Call { badge, interface, info, reply } => server::serve(badge, interface, info, reply),
-        Received::Released(badge) => runtime.objects.released(badge),
-        Received::Timeout => {}
-        Received::Refused(status) => panic!("the kernel refused to receive: {status:?}"),
+        runtime.signals.arrived((bits >> COMPLETION_BITS) as u32);
+    } else if let Some(call) = event.call() {
+        server::serve(call);
+    } else {
+        handle_rare(event.rare());
     }
     runtime.timers.fire();
+}
+
+#[inline(never)]
+fn handle_rare(event: Rare) {
+    match event {
+        Rare::Released(badge) => runtime().objects.released(badge),
+        Rare::Timeout => {}
+        Rare::Refused(status) => panic!("the kernel refused to receive: {status:?}"),
+    }
 }
 
 /// The time given to [`timeout`] ran out.

@@ -12,33 +12,19 @@ use alloc::{boxed::Box, vec::Vec};
 use core::{
     cell::{Cell, RefCell},
     future::Future,
-    mem,
+    mem::ManuallyDrop,
     pin::Pin,
     ptr,
-    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
+    task::{Context, RawWaker, RawWakerVTable, Waker},
 };
 
-use crate::{runtime::runtime, server::ServedCall};
+use crate::runtime::runtime;
 
 /// The end of a list of tasks.
 const NONE: u32 = u32::MAX;
 
 /// One task.
-pub(crate) enum Task {
-    /// A future of the program or of the runtime.
-    Future(Pin<Box<dyn Future<Output = ()>>>),
-    /// A call from outside.
-    Call(ServedCall),
-}
-
-impl Task {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Future(future) => future.as_mut().poll(context),
-            Self::Call(call) => call.poll(context),
-        }
-    }
-}
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Names one task, and never another one after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +34,16 @@ pub(crate) struct TaskId {
 }
 
 impl TaskId {
-    fn waker(self) -> Waker {
+    /// A waker of this task. There is nothing to drop in it.
+    #[inline]
+    pub(crate) fn waker(self) -> ManuallyDrop<Waker> {
         let bits = u64::from(self.index) | u64::from(self.generation) << 32;
         // A pointer has 64 bits. It is a number and never followed.
         let data = ptr::without_provenance(bits as usize);
         // SAFETY: the functions of the table need nothing of `data` but its number; a clone is a copy
         // and a drop does nothing. They reach the runtime of the thread that they are called on,
         // and a process's tasks have only one.
-        unsafe { Waker::new(data, &VTABLE) }
+        ManuallyDrop::new(unsafe { Waker::new(data, &VTABLE) })
     }
 
     fn from_waker(data: *const ()) -> Self {
@@ -99,6 +87,8 @@ pub(crate) struct Executor {
     free: Cell<u32>,
     first_ready: Cell<u32>,
     last_ready: Cell<u32>,
+    /// A slot that is kept for a future that may never need one; see [`Self::spare`].
+    spare: Cell<Option<TaskId>>,
 }
 
 impl Executor {
@@ -108,23 +98,45 @@ impl Executor {
             free: Cell::new(NONE),
             first_ready: Cell::new(NONE),
             last_ready: Cell::new(NONE),
+            spare: Cell::new(None),
         }
     }
 
     /// Adds a task; it runs when its turn comes.
-    pub(crate) fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) -> TaskId {
+    pub(crate) fn spawn(&self, task: Task) -> TaskId {
         let id = self.reserve();
-        if let Some(slot) = self.slots.borrow_mut().get_mut(id.index as usize) {
-            slot.task = Some(Task::Future(future));
-        }
+        self.put(id, task);
         self.wake(id);
         id
     }
 
-    /// Runs a task at once, and keeps it only if it is not done then.
-    pub(crate) fn run_now(&self, task: Task) {
-        let id = self.reserve();
-        self.run(id, task);
+    /// A task's number for a future that is polled before it is known whether it has to become a task.
+    ///
+    /// If it has not to, the same number serves the next such future: a waker that the first one left somewhere
+    /// then wakes the second one for nothing, which every future bears.
+    #[inline]
+    pub(crate) fn spare(&self) -> TaskId {
+        match self.spare.get() {
+            Some(id) => id,
+            None => {
+                let id = self.reserve();
+                self.spare.set(Some(id));
+                id
+            }
+        }
+    }
+
+    /// Makes the future that was polled under the spare number a task.
+    pub(crate) fn adopt(&self, task: Task) {
+        if let Some(id) = self.spare.take() {
+            self.put(id, task);
+        }
+    }
+
+    fn put(&self, id: TaskId, task: Task) {
+        if let Some(slot) = self.slots.borrow_mut().get_mut(id.index as usize) {
+            slot.task = Some(task);
+        }
     }
 
     /// Ends a task.
@@ -139,6 +151,7 @@ impl Executor {
     }
 
     /// Runs the task whose turn it is; `false` when none is ready.
+    #[inline]
     pub(crate) fn run_next(&self) -> bool {
         let index = self.first_ready.get();
         let mut slots = self.slots.borrow_mut();
@@ -162,9 +175,10 @@ impl Executor {
         true
     }
 
+    #[inline]
     fn run(&self, id: TaskId, mut task: Task) {
         let waker = id.waker();
-        if task.poll(&mut Context::from_waker(&waker)).is_ready() {
+        if task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
             self.release(id);
             drop(task);
             return;
@@ -205,9 +219,10 @@ impl Executor {
             slot.state = State::Free;
             slot.next = self.free.replace(id.index);
         }
-        mem::take(&mut slot.task)
+        slot.task.take()
     }
 
+    #[inline]
     fn wake(&self, id: TaskId) {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get_mut(id.index as usize) else { return };

@@ -95,8 +95,10 @@ fn a_task_that_is_woken_many_times_runs_once() {
     run_all(executor);
     let waker = polls.borrow()[0].clone();
     waker.wake_by_ref();
-    waker.clone().wake();
-    waker.wake();
+    waker.wake_by_ref();
+    let again = waker.clone();
+    drop(waker);
+    again.wake();
     assert_eq!(run_all(executor), 1);
     assert_eq!(polls.borrow().len(), 2);
 }

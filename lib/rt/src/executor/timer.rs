@@ -16,38 +16,53 @@ type Key = (u64, u64);
 /// taken out before they come.
 pub(crate) struct Timers {
     sleeping: RefCell<BTreeMap<Key, Waker>>,
+    /// The first deadline of `sleeping`.
+    next: Cell<u64>,
     next_number: Cell<u64>,
 }
 
 impl Timers {
     pub(crate) const fn new() -> Self {
-        Self { sleeping: RefCell::new(BTreeMap::new()), next_number: Cell::new(0) }
+        Self {
+            sleeping: RefCell::new(BTreeMap::new()),
+            next: Cell::new(abi::NO_DEADLINE),
+            next_number: Cell::new(0),
+        }
     }
 
     /// The next deadline.
+    #[inline]
     pub(crate) fn next(&self) -> u64 {
-        self.sleeping.borrow().first_key_value().map_or(abi::NO_DEADLINE, |((deadline, _), _)| *deadline)
+        self.next.get()
     }
 
     /// Wakes all whose deadline has come.
+    #[inline]
     pub(crate) fn fire(&self) {
-        if self.sleeping.borrow().is_empty() {
-            return;
+        if self.next.get() != abi::NO_DEADLINE {
+            self.fire_until(clock::nanoseconds());
         }
-        let now = clock::nanoseconds();
-        loop {
-            let mut sleeping = self.sleeping.borrow_mut();
-            let Some(first) = sleeping.first_entry().filter(|first| first.key().0 <= now) else { return };
-            let waker = first.remove();
-            drop(sleeping);
+    }
+
+    fn fire_until(&self, now: u64) {
+        while self.next.get() <= now {
+            let first = self.sleeping.borrow_mut().pop_first();
+            self.update();
+            let Some((_, waker)) = first else { return };
             waker.wake();
         }
+    }
+
+    fn update(&self) {
+        let first = self.sleeping.borrow().first_key_value().map(|((deadline, _), _)| *deadline);
+        self.next.set(first.unwrap_or(abi::NO_DEADLINE));
     }
 
     fn add(&self, deadline: u64, waker: Waker) -> Key {
         let key = (deadline, self.next_number.get());
         self.next_number.set(key.1 + 1);
         self.sleeping.borrow_mut().insert(key, waker);
+        self.update();
         key
     }
 
@@ -61,6 +76,7 @@ impl Timers {
 
     fn remove(&self, key: Key) {
         let waker = self.sleeping.borrow_mut().remove(&key);
+        self.update();
         drop(waker);
     }
 }

@@ -1,5 +1,5 @@
 //! Capabilities in messages: both directions, pipelining, and the life of objects.
-use std::{cell::Cell, future::pending, rc::Rc, time::Duration};
+use std::{future::pending, rc::Rc, time::Duration};
 
 use abi::Syscall;
 use capnp::{ErrorKind, capability::FromClientHook};
@@ -253,11 +253,13 @@ fn more_than_eight_capabilities_are_refused() {
 #[test]
 fn an_object_that_drops_its_own_client_while_it_is_dropped_is_no_trouble() {
     alone(|_, _| async {
-        struct Nested(Cell<Option<echo::Client>>);
+        struct Nested {
+            _inner: echo::Client,
+        }
         impl echo::Server for Nested {}
         let own = Rc::new(Counts::default());
         let inner = Echo::client(&own);
-        let outer: echo::Client = crate::serve(Rc::new(Nested(Cell::new(Some(inner)))));
+        let outer: echo::Client = crate::serve(Rc::new(Nested { _inner: inner }));
         let remote = through_the_kernel(&outer).await;
         drop(outer);
         drop(remote);

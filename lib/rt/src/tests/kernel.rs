@@ -177,14 +177,11 @@ impl Kernel {
     }
 
     /// Runs `main` as the test's main process; returns when it and all others have ended.
-    pub(super) fn run<T: 'static, F: Future<Output = T> + 'static>(
+    pub(super) fn run<T: Send + 'static, F: Future<Output = T> + 'static>(
         &self,
         others: Vec<JoinHandle<()>>,
         main: impl FnOnce(Environment) -> F + Send + 'static,
-    ) -> T
-    where
-        T: Send,
-    {
+    ) -> T {
         let kernel = self.clone();
         let process = kernel.new_process();
         kernel.lock().started = true;
@@ -336,7 +333,6 @@ fn new_page() -> usize {
     (&raw mut *Box::leak(page)).expose_provenance()
 }
 
-#[expect(clippy::mut_from_ref, reason = "the page is leaked memory")]
 fn page(address: usize) -> &'static mut MessageBuffer {
     // SAFETY: pages of this kernel are leaked. Its lock is held, and the process whose page it is waits or, as with real
     // memory, looks only at the state.
