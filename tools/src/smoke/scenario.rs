@@ -138,7 +138,8 @@ impl Context {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    fn folder(&self) -> PathBuf {
+    /// Where logs, packages and images of scenarios are kept.
+    pub fn folder(&self) -> PathBuf {
         Path::new(&self.paths.target).join("smoke")
     }
 }

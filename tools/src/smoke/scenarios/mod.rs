@@ -1,6 +1,7 @@
 //! All scenarios, one file for each kind.
 
 mod boot;
+mod disk;
 mod loader;
 mod net;
 
@@ -8,5 +9,5 @@ use super::Scenario;
 
 /// Every scenario, in the order in which they run.
 pub fn all() -> Vec<Scenario> {
-    [loader::scenarios(), boot::scenarios(), net::scenarios()].into_iter().flatten().collect()
+    [loader::scenarios(), boot::scenarios(), disk::scenarios(), net::scenarios()].into_iter().flatten().collect()
 }

@@ -1,0 +1,67 @@
+//! Disk images boot.
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    image::{self, Loader},
+    qemu::{Boot, Firmware, Machine, Nic},
+    smoke::{Context, Scenario},
+};
+
+const LIMIT: u64 = 90;
+const MANIFEST: &str = "manifests/default.capnp";
+
+/// Port of the page.
+const PORT: u16 = 8080;
+
+/// Boards, firmware and memory in MiB. UEFI keeps some tens of MiB for itself while it boots.
+const MACHINES: [(&str, Firmware, u32); 4] = [
+    ("q35", Firmware::Bios, 64),
+    ("pc", Firmware::Bios, 256),
+    ("q35", Firmware::Uefi, 256),
+    ("pc", Firmware::Uefi, 256),
+];
+
+/// One scenario for each machine, and one for what cannot be packed.
+pub fn scenarios() -> Vec<Scenario> {
+    let boots = MACHINES.into_iter().map(|(board, firmware, memory)| {
+        let name = format!("disk-grub-{}-{board}", if firmware == Firmware::Bios { "bios" } else { "uefi" });
+        Scenario::new(name, "a disk with GRUB boots to the page", LIMIT, move |context| {
+            let image = context.folder().join("disk.img");
+            image::build(context.paths(), &context.paths().root.join(MANIFEST), Loader::Grub, "", &image)?;
+            let mut machine = Machine::new(Boot::Disk { image, firmware });
+            machine.board = board.into();
+            machine.memory = memory;
+            machine.nic = Some(Nic::Modern);
+            boots_to_the_page(context, machine)
+        })
+    });
+    let absent =
+        Scenario::new("disk-limine-absent", "a Limine that is not there is said", LIMIT, |context| {
+            let empty = context.temporary()?;
+            let manifest = context.paths().root.join(MANIFEST);
+            let output = empty.path().join("disk.img");
+            let tool = std::env::current_exe()?;
+            let result = std::process::Command::new(tool)
+                .args(["image", "--loader", "limine", "--manifest"])
+                .arg(&manifest)
+                .arg("--output")
+                .arg(&output)
+                .env("LIMINE_DIR", empty.path())
+                .output()?;
+            let said = String::from_utf8_lossy(&result.stderr);
+            ensure!(!result.status.success(), "an image was made of nothing");
+            ensure!(said.contains("Limine's BOOTX64.EFI is not in"), "it says {said:?}");
+            Ok(())
+        });
+    boots.chain([absent]).collect()
+}
+
+fn boots_to_the_page(context: &Context, machine: Machine) -> Result<()> {
+    let mut guest = context.start(machine, &[PORT])?;
+    guest.wait_for("capos kernel starting").context("firmware, GRUB and loader")?;
+    guest.wait_for("http://")?;
+    let body = context.get(&format!("http://{}/healthz", guest.address(PORT)?))?;
+    ensure!(body.contains("\"ok\":true"), "the page answers {body:?}");
+    Ok(())
+}
