@@ -9,21 +9,24 @@ use crate::arch::cpu::Cpu;
 use crate::error::Error;
 use crate::message;
 use crate::object::Object;
-use crate::object::call::{Call, Capabilities, Completion, NO_CAPABILITIES, Phase};
-use crate::object::endpoint::{self, Facet};
+use crate::object::call::{Call, Completion, Phase};
+use crate::object::endpoint::{self, Endpoint, Facet};
 use crate::object::message_buffer::MessageBuffer;
 use crate::object::process::Process;
-use crate::object::thread::{State, Thread};
+use crate::object::thread::{ReceivesFrom, State, Thread};
 use crate::{scheduler, time, timers};
-use abi::{CallState, Event, MessageInfo, NO_DEADLINE, NULL_HANDLE, Status};
+use abi::{
+    CallState, Event, MAXIMUM_CAPABILITIES, MAXIMUM_WORDS, MessageInfo, NO_DEADLINE, NULL_HANDLE, Status,
+};
 use alloc::sync::Arc;
+use collections::SlotTable;
 use core::sync::atomic::Ordering;
 
-/// A request on its way to an endpoint.
+/// A request on its way to an endpoint. Its capabilities, if it has any, are in the call.
+#[derive(Clone, Copy)]
 struct Request {
     interface: u64,
     info: MessageInfo,
-    capabilities: Capabilities,
     priority: u8,
 }
 
@@ -36,7 +39,7 @@ enum Started {
 }
 
 /// Takes the first waiting receiver that is alive; it is claimed.
-#[inline]
+#[inline(always)]
 pub fn claim_receiver(endpoint: &mut endpoint::Inner) -> Option<Arc<Thread>> {
     while let Some(thread) = endpoint.receivers.pop_front() {
         let mut state = thread.state.lock();
@@ -52,11 +55,13 @@ pub fn claim_receiver(endpoint: &mut endpoint::Inner) -> Option<Arc<Thread>> {
     None
 }
 
-/// Gives a request to a waiting receiver, or queues it. `client` is the thread that waits for the answer.
+/// Gives a request to a waiting receiver, or queues it. `client` is the thread that waits for the answer; it is left
+/// to the caller when this fails.
+#[inline(always)]
 fn start(
     call: &Arc<Call>,
     facet: &Facet,
-    mut request: Request,
+    request: Request,
     client: &mut Option<Arc<Thread>>,
 ) -> Result<Started, Error> {
     let endpoint = &facet.endpoint;
@@ -67,31 +72,30 @@ fn start(
     if facet.is_revoked() {
         return Err(Error::REVOKED);
     }
-    call.set_badge(facet.badge);
     let Some(receiver) = claim_receiver(&mut queue) else {
+        call.set_badge(facet.badge);
         let mut inner = call.lock();
         inner.phase = Phase::Queued(endpoint.clone());
         inner.client = client.take();
         inner.interface = request.interface;
         inner.info = request.info;
         inner.priority = request.priority;
-        inner.capabilities = core::mem::replace(&mut request.capabilities, NO_CAPABILITIES);
         drop(inner);
         // An idle call is in no queue, so it is not given back.
         let _ = queue.queue.push_back(call.clone());
         return Ok(Started::Queued);
     };
-    let sequence = {
-        let mut inner = call.lock();
-        inner.phase = Phase::Delivered;
-        inner.client = client.take();
-        inner.sequence
-    };
     drop(queue);
-    match deliver(&receiver, call, sequence, facet.badge, &mut request) {
-        Ok(()) => Ok(Started::Delivered(receiver)),
+    // The call stays idle, so nobody ends it, until its receiver is ready to run.
+    match deliver(&receiver, call, call.sequence(), facet.badge, request) {
+        Ok(()) => {
+            let mut inner = call.lock();
+            inner.phase = Phase::Delivered;
+            inner.client = client.take();
+            drop(inner);
+            Ok(Started::Delivered(receiver))
+        }
         Err(error) => {
-            *client = call.lock().finish();
             // SAFETY: the receiver is claimed. No bits: it looks again.
             unsafe { receiver.set_event(Event::Signals, 0) };
             scheduler::make_ready(receiver);
@@ -101,28 +105,28 @@ fn start(
 }
 
 /// Puts a call into a claimed receiver's buffer, table and registers.
-#[inline]
+#[inline(always)]
 fn deliver(
     receiver: &Thread,
     call: &Arc<Call>,
     sequence: u32,
     badge: u64,
-    request: &mut Request,
+    request: Request,
 ) -> Result<(), Error> {
     let reply = {
         let mut handles = receiver.process.handles.lock();
-        if handles.free() <= request.info.capabilities() {
+        if request.info.capabilities() > 0 && handles.free() <= request.info.capabilities() {
             return Err(Error::overloaded("the server's handle quota is used up"));
         }
-        handles.insert(Object::Reply(call.clone(), sequence)).map_err(|_| Error::HANDLES_FULL)?
+        let reply = handles.insert(Object::Reply(call.clone(), sequence));
+        reply.map_err(|_| Error::overloaded("the server's handle quota is used up"))?
     };
     if request.info.capabilities() > 0 {
-        place_capabilities(&receiver.process, &receiver.buffer, &mut request.capabilities);
+        place_capabilities(&receiver.process, &receiver.buffer, call);
     }
     call.buffer.copy_segment(request.info.words(), &receiver.buffer);
-    receiver
-        .priority
-        .store(request.priority.max(receiver.base_priority.load(Ordering::Relaxed)), Ordering::Relaxed);
+    let own = receiver.base_priority.load(Ordering::Relaxed);
+    receiver.priority.store(request.priority.max(own), Ordering::Relaxed);
     // SAFETY: the receiver is claimed.
     let registers = unsafe { &mut receiver.context_mut().registers };
     registers.rax = Event::Call as u64;
@@ -133,55 +137,97 @@ fn deliver(
     Ok(())
 }
 
-/// Moves capabilities into a table and writes their handles into the buffer. One that finds no room becomes
+/// Moves a call's capabilities into a table and writes their handles into the buffer. One that finds no room becomes
 /// [`NULL_HANDLE`]; callers check for room beforehand.
-fn place_capabilities(process: &Process, buffer: &MessageBuffer, capabilities: &mut Capabilities) {
-    for (index, entry) in capabilities.iter_mut().enumerate() {
-        let handle = entry.take().map_or(NULL_HANDLE, |object| process.insert(object).unwrap_or(NULL_HANDLE));
+#[cold]
+fn place_capabilities(process: &Process, buffer: &MessageBuffer, call: &Call) {
+    for index in 0..MAXIMUM_CAPABILITIES {
+        let object = call.take_capability(index);
+        let handle = object.map_or(NULL_HANDLE, |object| process.insert(object).unwrap_or(NULL_HANDLE));
         buffer.set_capability(index, handle);
     }
 }
 
-/// What a call is answered with.
-pub enum Outcome<'a> {
-    /// The message in this buffer, with these capabilities.
-    Message(Status, MessageInfo, &'a MessageBuffer, Capabilities),
-    /// An error of the kernel's.
-    Error(Error),
-}
-
-/// Completes a call if it is still the one that `sequence` names. Returns the thread that this woke, claimed.
-pub fn complete(call: &Call, sequence: u32, outcome: Outcome<'_>) -> Option<Arc<Thread>> {
+/// Completes a call with the message in `from` if it is still the one that `sequence` names; its capabilities are
+/// in the call. Returns the thread that this woke, claimed.
+#[inline(always)]
+fn complete(
+    call: &Call,
+    sequence: u32,
+    status: Status,
+    info: MessageInfo,
+    from: &MessageBuffer,
+) -> Option<Arc<Thread>> {
     let client = {
         let mut inner = call.lock();
-        if inner.sequence != sequence || !matches!(inner.phase, Phase::Delivered) {
+        if call.sequence() != sequence || !matches!(inner.phase, Phase::Delivered) {
             return None;
         }
-        inner.finish()
+        call.finish(&mut inner)
     };
-    finish(call, client, outcome)
-}
-
-/// Tells the owner of a call, which is Idle already, how it ended.
-fn finish(call: &Call, client: Option<Arc<Thread>>, outcome: Outcome<'_>) -> Option<Arc<Thread>> {
     match &call.completion {
         Completion::Thread => {
             let thread = client?;
-            let (status, info) = write_outcome(&call.buffer, Some(&thread.process), outcome);
+            let (status, info) = write_answer(call, &thread.process, status, info, from);
             // SAFETY: taking the client out of the call has claimed it.
             unsafe { thread.set_answer(status, info) };
             claim_client(thread)
         }
         Completion::Signal { process, notification, bits, .. } => {
-            let process = process.upgrade();
-            let (status, info) = write_outcome(&call.buffer, process.as_deref(), outcome);
+            let (status, info) = if info.capabilities() == 0 {
+                from.copy_segment(info.words(), &call.buffer);
+                (status, info.without_method())
+            } else {
+                process.upgrade().map_or((Status::Disconnected, MessageInfo(0)), |process| {
+                    write_answer(call, &process, status, info, from)
+                })
+            };
             call.buffer.set_call_state(CallState::Done, status, info);
             notification.signal(*bits)
         }
     }
 }
 
+/// Copies an answer into the call's buffer and its capabilities into the owner's table.
+#[inline(always)]
+fn write_answer(
+    call: &Call,
+    owner: &Process,
+    status: Status,
+    info: MessageInfo,
+    from: &MessageBuffer,
+) -> (Status, MessageInfo) {
+    if info.capabilities() > 0 {
+        if owner.handles.lock().free() < info.capabilities() {
+            call.clear_capabilities();
+            let error = Error::overloaded("the caller's handle quota is used up");
+            return (error.status, call.buffer.write_text(error.reason));
+        }
+        place_capabilities(owner, &call.buffer, call);
+    }
+    from.copy_segment(info.words(), &call.buffer);
+    (status, info.without_method())
+}
+
+/// Tells the owner of a call, which is Idle already, that it failed.
+fn fail(call: &Call, client: Option<Arc<Thread>>, error: Error) -> Option<Arc<Thread>> {
+    let info = call.buffer.write_text(error.reason);
+    match &call.completion {
+        Completion::Thread => {
+            let thread = client?;
+            // SAFETY: taking the client out of the call has claimed it.
+            unsafe { thread.set_answer(error.status, info) };
+            claim_client(thread)
+        }
+        Completion::Signal { notification, bits, .. } => {
+            call.buffer.set_call_state(CallState::Done, error.status, info);
+            notification.signal(*bits)
+        }
+    }
+}
+
 /// The thread's wait for its own call is over.
+#[inline(always)]
 fn claim_client(thread: Arc<Thread>) -> Option<Arc<Thread>> {
     let mut state = thread.state.lock();
     if thread.claim(&mut state) {
@@ -195,91 +241,78 @@ fn claim_client(thread: Arc<Thread>) -> Option<Arc<Thread>> {
     }
 }
 
-fn write_outcome(
-    buffer: &MessageBuffer,
-    process: Option<&Process>,
-    outcome: Outcome<'_>,
-) -> (Status, MessageInfo) {
-    match outcome {
-        Outcome::Message(status, info, from, mut capabilities) => {
-            if info.capabilities() > 0
-                && let Some(process) = process
-            {
-                if process.handles.lock().free() < info.capabilities() {
-                    let error = Error::overloaded("the caller's handle quota is used up");
-                    return (error.status, buffer.write_text(error.reason));
-                }
-                place_capabilities(process, buffer, &mut capabilities);
-            }
-            from.copy_segment(info.words(), buffer);
-            (status, MessageInfo::new(0, info.words() as u16, info.capabilities() as u8))
-        }
-        Outcome::Error(error) => (error.status, buffer.write_text(error.reason)),
-    }
-}
-
 /// Answers a delivered call with an error.
 pub fn complete_with_error(call: &Call, sequence: u32, error: Error) -> Option<Arc<Thread>> {
-    complete(call, sequence, Outcome::Error(error))
+    let client = {
+        let mut inner = call.lock();
+        if call.sequence() != sequence || !matches!(inner.phase, Phase::Delivered) {
+            return None;
+        }
+        call.finish(&mut inner)
+    };
+    fail(call, client, error)
 }
 
 /// Answers a call that was taken out of an endpoint's queue with an error.
 pub fn refuse_queued(call: &Call, error: Error) -> Option<Arc<Thread>> {
-    let (client, capabilities) = {
+    let client = {
         let mut inner = call.lock();
         if !matches!(inner.phase, Phase::Queued(_)) {
             return None;
         }
-        let capabilities = core::mem::replace(&mut inner.capabilities, NO_CAPABILITIES);
-        (inner.finish(), capabilities)
+        call.finish(&mut inner)
     };
-    drop(capabilities);
-    finish(call, client, Outcome::Error(error))
+    call.clear_capabilities();
+    fail(call, client, error)
 }
 
-fn lookup(thread: &Thread, handle: u32) -> Result<Object, Error> {
-    thread.process.handles.lock().get(handle).map(Object::borrow).ok_or(Error::BAD_HANDLE)
+/// Attaches the capabilities of the message in `buffer` to a call, if it has any.
+#[inline(always)]
+fn attach_capabilities(
+    thread: &Thread,
+    call: &Call,
+    info: MessageInfo,
+    buffer: &MessageBuffer,
+) -> Result<(), Error> {
+    if info.capabilities() == 0 && info.words() <= MAXIMUM_WORDS {
+        return Ok(());
+    }
+    call.set_capabilities(message::read_capabilities(thread, info, buffer)?);
+    Ok(())
 }
 
 /// System call `call`: the current thread calls and waits for the answer.
+#[inline(never)]
 pub fn call(cpu: &Cpu, target: u32, interface: u64, info: MessageInfo) -> *mut Context {
     let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
-    let answer = |status, info| {
-        // SAFETY: the thread runs here and is in the kernel.
-        unsafe { thread.set_answer(status, info) };
-        thread.context()
+    let facet = {
+        let handles = thread.process.handles.lock();
+        match handles.get(target) {
+            Some(Object::Facet(facet)) => facet.clone(),
+            other => {
+                let object = other.map(Object::borrow);
+                drop(handles);
+                return call_kernel(cpu, thread, object, interface, info);
+            }
+        }
     };
-    let refuse = |error: Error| answer(error.status, thread.buffer.write_text(error.reason));
-    let target = match lookup(thread, target) {
-        Ok(target) => target,
-        Err(error) => return refuse(error),
-    };
-    let Object::Facet(facet) = target else {
-        let (status, info) = message::serve(cpu, thread, &target, interface, info, &thread.buffer);
-        drop(target);
-        answer(status, info);
-        return scheduler::leave(cpu);
-    };
-    let capabilities = match request_capabilities(thread, info, &thread.buffer) {
-        Ok(capabilities) => capabilities,
-        Err(error) => return refuse(error),
-    };
-    let request =
-        Request { interface, info, capabilities, priority: thread.priority.load(Ordering::Relaxed) };
+    if let Err(error) = attach_capabilities(thread, &thread.call, info, &thread.buffer) {
+        return refuse(cpu, thread, error);
+    }
+    let request = Request { interface, info, priority: thread.priority.load(Ordering::Relaxed) };
     if !scheduler::block(cpu, thread, State::Calling) {
         return scheduler::run_next(cpu);
     }
-    let call = thread.call.clone();
+    // SAFETY: the call lives as long as the thread, which `client` keeps until the call is queued or delivered; from then on
+    // the queue or the server's reply keeps the call, until the lock is released that `start` uses last.
+    let call = unsafe { &*(&raw const thread.call) };
     let mut client = cpu.take_thread();
-    match start(&call, &facet, request, &mut client) {
+    match start(call, &facet, request, &mut client) {
         Ok(Started::Delivered(receiver)) => scheduler::hand_over(cpu, receiver),
         Ok(Started::Queued) => scheduler::run_next(cpu),
         Err(error) => {
-            let Some(thread) = client else { return scheduler::run_next(cpu) };
-            let info = thread.buffer.write_text(error.reason);
-            // SAFETY: the thread is still this processor's.
-            unsafe { thread.set_answer(error.status, info) };
-            match claim_client(thread) {
+            call.clear_capabilities();
+            match fail(call, client, error) {
                 Some(thread) => scheduler::switch_to(cpu, thread),
                 None => scheduler::run_next(cpu),
             }
@@ -287,20 +320,31 @@ pub fn call(cpu: &Cpu, target: u32, interface: u64, info: MessageInfo) -> *mut C
     }
 }
 
-#[inline]
-fn request_capabilities(
+fn refuse(cpu: &Cpu, thread: &Thread, error: Error) -> *mut Context {
+    let info = thread.buffer.write_text(error.reason);
+    // SAFETY: the thread runs here and is in the kernel.
+    unsafe { thread.set_answer(error.status, info) };
+    scheduler::leave(cpu)
+}
+
+/// A synchronous call of an object of the kernel's own.
+fn call_kernel(
+    cpu: &Cpu,
     thread: &Thread,
+    object: Option<Object>,
+    interface: u64,
     info: MessageInfo,
-    buffer: &MessageBuffer,
-) -> Result<Capabilities, Error> {
-    if info.capabilities() == 0 && info.words() <= abi::MAXIMUM_WORDS {
-        Ok(NO_CAPABILITIES)
-    } else {
-        message::read_capabilities(thread, info, buffer)
-    }
+) -> *mut Context {
+    let Some(object) = object else { return refuse(cpu, thread, Error::BAD_HANDLE) };
+    let (status, info) = message::serve(cpu, thread, &object, interface, info, &thread.buffer);
+    drop(object);
+    // SAFETY: the thread runs here and is in the kernel.
+    unsafe { thread.set_answer(status, info) };
+    scheduler::leave(cpu)
 }
 
 /// System call `submit`: starts a call whose completion is signalled. Returns the thread that this woke, claimed.
+#[inline(always)]
 pub fn submit(
     cpu: &Cpu,
     thread: &Thread,
@@ -308,38 +352,54 @@ pub fn submit(
     interface: u64,
     info: MessageInfo,
 ) -> (Status, Option<Arc<Thread>>) {
-    let call = match lookup(thread, call_and_target as u32) {
-        Ok(Object::Call(call)) => call,
-        Ok(_) | Err(_) => return (Status::Failed, None),
+    let (call, target) = {
+        let handles = thread.process.handles.lock();
+        let Some(Object::Call(call)) = handles.get(call_and_target as u32) else {
+            return (Status::Failed, None);
+        };
+        let target = match handles.get((call_and_target >> 32) as u32) {
+            Some(Object::Facet(facet)) => Ok(facet.clone()),
+            other => Err(other.map(Object::borrow)),
+        };
+        (call.clone(), target)
     };
-    if !matches!(call.lock().phase, Phase::Idle) {
+    if !call.begin() {
         return (Status::Failed, None);
     }
     call.buffer.set_call_state(CallState::InFlight, Status::Ok, MessageInfo(0));
-    let result = lookup(thread, (call_and_target >> 32) as u32).and_then(|target| match target {
-        Object::Facet(facet) => {
-            let capabilities = request_capabilities(thread, info, &call.buffer)?;
-            let priority = thread.priority.load(Ordering::Relaxed);
-            let request = Request { interface, info, capabilities, priority };
-            match start(&call, &facet, request, &mut None)? {
-                Started::Delivered(receiver) => Ok(Some(receiver)),
-                Started::Queued => Ok(None),
-            }
-        }
-        target => {
-            let (status, info) = message::serve(cpu, thread, &target, interface, info, &call.buffer);
-            call.buffer.set_call_state(CallState::Done, status, info);
-            Ok(signal_completion(&call))
-        }
-    });
-    match result {
-        Ok(woken) => (Status::Ok, woken),
+    let facet = match target {
+        Ok(facet) => facet,
+        Err(object) => return submit_kernel(cpu, thread, &call, object, interface, info),
+    };
+    let request = Request { interface, info, priority: thread.priority.load(Ordering::Relaxed) };
+    let started = attach_capabilities(thread, &call, info, &call.buffer)
+        .and_then(|()| start(&call, &facet, request, &mut None));
+    match started {
+        Ok(Started::Delivered(receiver)) => (Status::Ok, Some(receiver)),
+        Ok(Started::Queued) => (Status::Ok, None),
         Err(error) => {
-            let info = call.buffer.write_text(error.reason);
-            call.buffer.set_call_state(CallState::Done, error.status, info);
-            (error.status, signal_completion(&call))
+            call.clear_capabilities();
+            call.end();
+            (error.status, fail(&call, None, error))
         }
     }
+}
+
+/// A submitted call of an object of the kernel's own: it is complete at once.
+fn submit_kernel(
+    cpu: &Cpu,
+    thread: &Thread,
+    call: &Call,
+    object: Option<Object>,
+    interface: u64,
+    info: MessageInfo,
+) -> (Status, Option<Arc<Thread>>) {
+    call.end();
+    let Some(object) = object else { return (Status::Failed, fail(call, None, Error::BAD_HANDLE)) };
+    let (status, info) = message::serve(cpu, thread, &object, interface, info, &call.buffer);
+    drop(object);
+    call.buffer.set_call_state(CallState::Done, status, info);
+    (Status::Ok, signal_completion(call))
 }
 
 fn signal_completion(call: &Call) -> Option<Arc<Thread>> {
@@ -356,28 +416,116 @@ pub fn reply(
     status: Status,
     info: MessageInfo,
 ) -> Result<Option<Arc<Thread>>, Error> {
-    let (call, sequence) = {
-        let mut handles = thread.process.handles.lock();
-        if !matches!(handles.get(reply), Some(Object::Reply(..))) {
-            return Err(Error::BAD_HANDLE);
-        }
-        match handles.remove(reply) {
-            Some(Object::Reply(call, sequence)) => (call, sequence),
-            _ => return Err(Error::BAD_HANDLE),
-        }
-    };
+    let reply = take_reply(&mut thread.process.handles.lock(), reply);
+    answer(thread, reply, status, info)
+}
+
+/// Takes the right to answer one use of a call out of a table.
+#[inline(always)]
+fn take_reply(table: &mut SlotTable<Object>, reply: u32) -> Option<(Arc<Call>, u32)> {
+    match table.remove_if(reply, |object| matches!(object, Object::Reply(..))) {
+        Some(Object::Reply(call, sequence)) => Some((call, sequence)),
+        _ => None,
+    }
+}
+
+/// Answers the call that a reply, which was taken out of the thread's table, stands for.
+#[inline(always)]
+fn answer(
+    thread: &Thread,
+    reply: Option<(Arc<Call>, u32)>,
+    status: Status,
+    info: MessageInfo,
+) -> Result<Option<Arc<Thread>>, Error> {
+    let Some((call, sequence)) = reply else { return Err(Error::BAD_HANDLE) };
     thread.priority.store(thread.base_priority.load(Ordering::Relaxed), Ordering::Relaxed);
-    let outcome = match request_capabilities(thread, info, &thread.buffer) {
-        Ok(capabilities) => Outcome::Message(status, info, &thread.buffer, capabilities),
-        Err(_) => Outcome::Error(Error::failed("the server's answer was malformed")),
+    match attach_capabilities(thread, &call, info, &thread.buffer) {
+        Ok(()) => Ok(complete(&call, sequence, status, info, &thread.buffer)),
+        Err(_) => {
+            Ok(complete_with_error(&call, sequence, Error::failed("the server's answer was malformed")))
+        }
+    }
+}
+
+/// What the first argument of `reply_receive` and the fourth name, looked up at once.
+#[inline(always)]
+fn from_handle(table: &SlotTable<Object>, handle: u32) -> Source {
+    if handle == NULL_HANDLE {
+        return Source::Signals;
+    }
+    match table.get(handle) {
+        Some(Object::Endpoint(endpoint)) => Source::Endpoint(endpoint.clone()),
+        Some(_) | None => Source::Bad,
+    }
+}
+
+/// What a thread waits on besides its deadline.
+enum Source {
+    /// Only its notification.
+    Signals,
+    /// Its notification and this endpoint.
+    Endpoint(Arc<Endpoint>),
+    /// Something that is no endpoint.
+    Bad,
+}
+
+/// System call `reply_receive`.
+#[inline(never)]
+pub fn reply_receive(
+    cpu: &Cpu,
+    reply: u32,
+    status: Status,
+    info: MessageInfo,
+    endpoint: u32,
+    deadline: u64,
+) -> *mut Context {
+    let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
+    let (taken, source) = {
+        let mut handles = thread.process.handles.lock();
+        let taken = if reply == NULL_HANDLE { None } else { take_reply(&mut handles, reply) };
+        (taken, from_handle(&handles, endpoint))
     };
-    Ok(complete(&call, sequence, outcome))
+    let woken = if reply == NULL_HANDLE {
+        None
+    } else {
+        match answer(thread, taken, status, info) {
+            Ok(woken) => woken,
+            Err(error) => {
+                // SAFETY: the thread runs here and is in the kernel.
+                unsafe { thread.set_event(Event::Error, error.status as u64) };
+                return scheduler::leave(cpu);
+            }
+        }
+    };
+    receive(cpu, thread, source, deadline, woken)
+}
+
+/// System call `submit_receive`. A submit that fails has completed its call with the error; the receive finds the signal.
+#[inline(never)]
+pub fn submit_receive(
+    cpu: &Cpu,
+    call_and_target: u64,
+    interface: u64,
+    info: MessageInfo,
+    endpoint: u32,
+    deadline: u64,
+) -> *mut Context {
+    let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
+    let (_, woken) = submit(cpu, thread, call_and_target, interface, info);
+    let source = from_handle(&thread.process.handles.lock(), endpoint);
+    receive(cpu, thread, source, deadline, woken)
 }
 
 /// Waits for the next event of the current thread. `woken` is a thread that the caller owns; it is run if this one waits.
-pub fn receive(cpu: &Cpu, endpoint: u32, deadline: u64, woken: Option<Arc<Thread>>) -> *mut Context {
-    let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
-    match try_receive(cpu, thread, endpoint, deadline) {
+#[inline(always)]
+fn receive(
+    cpu: &Cpu,
+    thread: &Thread,
+    source: Source,
+    deadline: u64,
+    woken: Option<Arc<Thread>>,
+) -> *mut Context {
+    match try_receive(cpu, thread, source, deadline) {
         Received::Event => {
             if let Some(woken) = woken {
                 scheduler::make_ready(woken);
@@ -398,7 +546,8 @@ enum Received {
     Waits,
 }
 
-fn try_receive(cpu: &Cpu, thread: &Thread, handle: u32, deadline: u64) -> Received {
+#[inline(always)]
+fn try_receive(cpu: &Cpu, thread: &Thread, source: Source, deadline: u64) -> Received {
     let event = |event, value| {
         // SAFETY: the thread runs here and is in the kernel.
         unsafe { thread.set_event(event, value) };
@@ -408,40 +557,36 @@ fn try_receive(cpu: &Cpu, thread: &Thread, handle: u32, deadline: u64) -> Receiv
     if bits != 0 {
         return event(Event::Signals, bits);
     }
-    let endpoint = if handle == NULL_HANDLE {
-        None
-    } else {
-        match lookup(thread, handle) {
-            Ok(Object::Endpoint(endpoint)) => Some(endpoint),
-            Ok(_) | Err(_) => return event(Event::Error, Status::Failed as u64),
-        }
+    let endpoint = match source {
+        Source::Signals => None,
+        Source::Endpoint(endpoint) => Some(endpoint),
+        Source::Bad => return event(Event::Error, Status::Failed as u64),
     };
     let mut queue = endpoint.as_ref().map(|endpoint| endpoint.lock());
     while let Some(inner) = &mut queue {
         if inner.closed {
             return event(Event::Error, Status::Disconnected as u64);
         }
-        if let Some(badge) = inner.released.pop_front() {
+        if !inner.released.is_empty()
+            && let Some(badge) = inner.released.pop_front()
+        {
             return event(Event::Released, badge);
         }
         let Some(call) = inner.queue.pop_front() else { break };
-        let (sequence, mut request) = {
-            let mut call = call.lock();
-            call.phase = Phase::Delivered;
-            let capabilities = core::mem::replace(&mut call.capabilities, NO_CAPABILITIES);
-            let request =
-                Request { interface: call.interface, info: call.info, capabilities, priority: call.priority };
-            (call.sequence, request)
+        let (sequence, request) = {
+            let mut inner = call.lock();
+            inner.phase = Phase::Delivered;
+            let request = Request { interface: inner.interface, info: inner.info, priority: inner.priority };
+            (call.sequence(), request)
         };
         drop(queue.take());
-        match deliver(thread, &call, sequence, call.badge(), &mut request) {
-            Ok(()) => return Received::Event,
-            Err(error) => {
-                drop(request);
-                if let Some(client) = complete_with_error(&call, sequence, error) {
-                    scheduler::make_ready(client);
-                }
+        if let Err(error) = deliver(thread, &call, sequence, call.badge(), request) {
+            call.clear_capabilities();
+            if let Some(client) = complete_with_error(&call, sequence, error) {
+                scheduler::make_ready(client);
             }
+        } else {
+            return Received::Event;
         }
         queue = endpoint.as_ref().map(|endpoint| endpoint.lock());
     }
@@ -464,7 +609,7 @@ fn try_receive(cpu: &Cpu, thread: &Thread, handle: u32, deadline: u64) -> Receiv
         return event(Event::Signals, thread.notification.take());
     }
     thread.deadline.store(deadline, Ordering::Relaxed);
-    *state = State::Receiving(endpoint.clone());
+    *state = State::Receiving(endpoint.as_deref().map_or(ReceivesFrom::NOTHING, ReceivesFrom::endpoint));
     let Some(own) = cpu.take_thread() else { return Received::Waits };
     if deadline != NO_DEADLINE
         && timers::arm(&own.timer, deadline, timers::Deadline::Thread(own.clone())).is_err()
@@ -490,13 +635,14 @@ fn try_receive(cpu: &Cpu, thread: &Thread, handle: u32, deadline: u64) -> Receiv
 
 /// System call `cancel`.
 pub fn cancel(thread: &Thread, call: u32) -> Status {
-    match lookup(thread, call) {
-        Ok(Object::Call(call)) => {
+    let object = thread.process.handles.lock().get(call).map(Object::borrow);
+    match object {
+        Some(Object::Call(call)) => {
             // Only a thread's own call has a client that waits; this one has none.
             let _ = call.cancel();
             call.buffer.set_call_state(CallState::Idle, Status::Ok, MessageInfo(0));
             Status::Ok
         }
-        Ok(_) | Err(_) => Status::Failed,
+        Some(_) | None => Status::Failed,
     }
 }

@@ -156,19 +156,19 @@ fn poke(here: &Cpu, target: &Cpu, priority: u8) {
 }
 
 /// Saves what the entry code did not, before others may run the current thread.
-#[inline]
+#[inline(always)]
 pub fn save(cpu: &Cpu, thread: &Thread) {
     // SAFETY: the thread runs here and is in the kernel.
     unsafe { thread.context_mut().fpu.save() };
     let now = time::ticks();
     let ran = now.wrapping_sub(cpu.switched_at.replace(now));
     // Only the processor that runs the thread writes this.
-    thread.time.store(thread.time.load(Ordering::Relaxed) + ran, Ordering::Relaxed);
+    thread.time.store(thread.time.load(Ordering::Relaxed).wrapping_add(ran), Ordering::Relaxed);
 }
 
 /// Saves the current thread and gives it a state in which it waits; `false` when its process is dying: then it
 /// has ended, and this processor has no thread.
-#[inline]
+#[inline(always)]
 pub fn block(cpu: &Cpu, thread: &Thread, waiting: State) -> bool {
     save(cpu, thread);
     let mut state = thread.state.lock();
@@ -194,7 +194,7 @@ pub fn end_current(cpu: &Cpu) {
 }
 
 /// Runs a claimed thread now. The processor has no thread.
-#[inline]
+#[inline(always)]
 pub fn switch_to(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
     cpu.load_root(thread.process.space.root);
     // SAFETY: the thread is claimed.
@@ -209,9 +209,10 @@ pub fn switch_to(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
 }
 
 /// Runs a claimed thread now if nothing more important is ready here. The processor has no thread.
-#[inline]
+#[inline(always)]
 pub fn hand_over(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
-    if thread.priority.load(Ordering::Relaxed) + 1 >= cpu.ready_top.load(Ordering::Relaxed) {
+    // Priorities end at 31, so adding one does not wrap.
+    if thread.priority.load(Ordering::Relaxed).wrapping_add(1) >= cpu.ready_top.load(Ordering::Relaxed) {
         switch_to(cpu, thread)
     } else {
         make_ready(thread);

@@ -6,7 +6,7 @@ use crate::object::Object;
 use crate::object::process::Exit;
 use crate::object::thread::Thread;
 use crate::{ipc, scheduler};
-use abi::{Event, ExitScope, MessageInfo, NULL_HANDLE, Status, Syscall};
+use abi::{ExitScope, MessageInfo, NULL_HANDLE, Status, Syscall};
 use schema::process_capnp::ExitCause;
 
 const CLOSE: u64 = Syscall::Close as u64;
@@ -27,51 +27,16 @@ pub extern "C" fn dispatch(rdi: u64, rsi: u64, rdx: u64, number: u64, r8: u64, r
     let cpu = cpu::current();
     match number {
         CALL => ipc::call(cpu, rdi as u32, rsi, MessageInfo(rdx)),
-        REPLY_RECEIVE => reply_receive(cpu, rdi as u32, rsi, MessageInfo(rdx), r8 as u32, r9),
-        SUBMIT_RECEIVE => submit_receive(cpu, rdi, rsi, MessageInfo(rdx), r8 as u32, r9),
+        REPLY_RECEIVE => {
+            ipc::reply_receive(cpu, rdi as u32, Status::from_raw(rsi), MessageInfo(rdx), r8 as u32, r9)
+        }
+        SUBMIT_RECEIVE => ipc::submit_receive(cpu, rdi, rsi, MessageInfo(rdx), r8 as u32, r9),
         _ => simple(cpu, number, rdi, rsi, rdx),
     }
 }
 
-fn reply_receive(
-    cpu: &Cpu,
-    reply: u32,
-    status: u64,
-    info: MessageInfo,
-    endpoint: u32,
-    deadline: u64,
-) -> *mut Context {
-    let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
-    let woken = if reply == NULL_HANDLE {
-        None
-    } else {
-        match ipc::reply(thread, reply, Status::from_raw(status), info) {
-            Ok(woken) => woken,
-            Err(error) => {
-                // SAFETY: the thread runs here and is in the kernel.
-                unsafe { thread.set_event(Event::Error, error.status as u64) };
-                return scheduler::leave(cpu);
-            }
-        }
-    };
-    ipc::receive(cpu, endpoint, deadline, woken)
-}
-
-fn submit_receive(
-    cpu: &Cpu,
-    call_and_target: u64,
-    interface: u64,
-    info: MessageInfo,
-    endpoint: u32,
-    deadline: u64,
-) -> *mut Context {
-    let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
-    // A submit that fails has completed its call with the error; the receive finds the signal.
-    let (_, woken) = ipc::submit(cpu, thread, call_and_target, interface, info);
-    ipc::receive(cpu, endpoint, deadline, woken)
-}
-
 /// System calls that end with a status at once.
+#[inline(never)]
 fn simple(cpu: &Cpu, number: u64, rdi: u64, rsi: u64, rdx: u64) -> *mut Context {
     let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
     let mut value = MessageInfo(0);

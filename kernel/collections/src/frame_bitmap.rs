@@ -61,7 +61,8 @@ impl<'a> FrameBitmap<'a> {
         if self.free == 0 {
             return None;
         }
-        let index = (self.hint..self.words.len()).find(|&index| self.words.get(index).is_some_and(|w| *w != 0))?;
+        let index =
+            (self.hint..self.words.len()).find(|&index| self.words.get(index).is_some_and(|w| *w != 0))?;
         self.hint = index;
         let word = self.words.get_mut(index)?;
         let bit = word.trailing_zeros() as usize;

@@ -56,6 +56,7 @@ impl<T> SlotTable<T> {
     }
 
     /// Adds an entry and returns its name.
+    #[inline(always)]
     pub fn insert(&mut self, value: T) -> Result<u32, SlotTableFull> {
         let index = self.first_free;
         match self.slots.get_mut(usize::from(index)) {
@@ -77,9 +78,15 @@ impl<T> SlotTable<T> {
 
     /// Empties the entry of this name.
     pub fn remove(&mut self, name: u32) -> Option<T> {
+        self.remove_if(name, |_| true)
+    }
+
+    /// Empties the entry of this name if it is of the wanted kind.
+    #[inline]
+    pub fn remove_if(&mut self, name: u32, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
         let index = name as u16;
         let slot = self.slots.get_mut(usize::from(index))?;
-        if u32::from(slot.generation) != name >> 16 {
+        if u32::from(slot.generation) != name >> 16 || !slot.value.as_ref().is_some_and(wanted) {
             return None;
         }
         let value = slot.value.take()?;

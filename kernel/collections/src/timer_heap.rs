@@ -101,8 +101,11 @@ impl<K: TimerKey> TimerHeap<K> {
                 break;
             }
             let right = left + 1;
-            let child =
-                if right < self.entries.len() && self.deadline(right) < self.deadline(left) { right } else { left };
+            let child = if right < self.entries.len() && self.deadline(right) < self.deadline(left) {
+                right
+            } else {
+                left
+            };
             if self.deadline(position) <= self.deadline(child) {
                 break;
             }

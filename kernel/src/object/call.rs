@@ -20,7 +20,7 @@ use crate::list::{Linked, Links};
 use crate::sync::Lock;
 use abi::{MAXIMUM_CAPABILITIES, MessageInfo};
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Capabilities of a message on its way.
 pub type Capabilities = [Option<Object>; MAXIMUM_CAPABILITIES];
@@ -32,6 +32,8 @@ pub const NO_CAPABILITIES: Capabilities = [const { None }; MAXIMUM_CAPABILITIES]
 pub enum Phase {
     /// Not in flight.
     Idle,
+    /// Taken by a thread that is about to start it.
+    Starting,
     /// In this endpoint's queue.
     Queued(Arc<Endpoint>),
     /// A server has it.
@@ -42,16 +44,12 @@ pub enum Phase {
 pub struct Inner {
     /// Where it stands.
     pub phase: Phase,
-    /// Which use of the call this is.
-    pub sequence: u32,
     /// The thread that waits for the answer, for a thread's own call.
     pub client: Option<Arc<Thread>>,
     /// Interface id of the request.
     pub interface: u64,
     /// Counts of the request.
     pub info: MessageInfo,
-    /// Capabilities of the request, while it is queued.
-    pub capabilities: Capabilities,
     /// Priority of the caller.
     pub priority: u8,
 }
@@ -84,7 +82,11 @@ pub struct Call {
     /// Who hears of the completion.
     pub completion: Completion,
     badge: AtomicU64,
+    /// Which use of the call this is; changes under the lock.
+    sequence: AtomicU32,
     inner: Lock<Inner>,
+    /// Capabilities of the message that is on its way: of the request, then of the answer.
+    capabilities: Lock<Capabilities>,
     links: Links<Self>,
 }
 
@@ -108,15 +110,15 @@ impl Call {
             buffer,
             completion,
             badge: AtomicU64::new(0),
+            sequence: AtomicU32::new(0),
             inner: Lock::new(Inner {
                 phase: Phase::Idle,
-                sequence: 0,
                 client: None,
                 interface: 0,
                 info: MessageInfo(0),
-                capabilities: NO_CAPABILITIES,
                 priority: 0,
             }),
+            capabilities: Lock::new(NO_CAPABILITIES),
             links: Links::new(),
         }
     }
@@ -139,14 +141,53 @@ impl Call {
         self.badge.store(badge, Ordering::Relaxed);
     }
 
+    /// Which use of the call the next delivery is. Only for who has started it or taken it out of a queue.
+    #[inline]
+    pub fn sequence(&self) -> u32 {
+        self.sequence.load(Ordering::Relaxed)
+    }
+
+    /// Takes an idle call to start it; `false` when it is in flight.
+    pub fn begin(&self) -> bool {
+        let mut inner = self.lock();
+        let idle = matches!(inner.phase, Phase::Idle);
+        if idle {
+            inner.phase = Phase::Starting;
+        }
+        idle
+    }
+
+    /// The call that [`Self::begin`] took was not started, or is complete.
+    pub fn end(&self) {
+        self.lock().phase = Phase::Idle;
+    }
+
+    /// Attaches the capabilities of a message.
+    #[cold]
+    pub fn set_capabilities(&self, capabilities: Capabilities) {
+        let previous = core::mem::replace(&mut *self.capabilities.lock(), capabilities);
+        drop(previous);
+    }
+
+    /// Takes one of the attached capabilities.
+    pub fn take_capability(&self, index: usize) -> Option<Object> {
+        self.capabilities.lock().get_mut(index).and_then(Option::take)
+    }
+
+    /// Drops what is attached.
+    #[cold]
+    pub fn clear_capabilities(&self) {
+        self.set_capabilities(NO_CAPABILITIES);
+    }
+
     /// Gives the call up, wherever it is. Returns the thread that waited for it, if one did.
     pub fn cancel(&self) -> Option<Arc<Thread>> {
         loop {
             let endpoint = {
                 let mut inner = self.lock();
                 match &inner.phase {
-                    Phase::Idle => return None,
-                    Phase::Delivered => return inner.finish(),
+                    Phase::Idle | Phase::Starting => return None,
+                    Phase::Delivered => return self.finish(&mut inner),
                     Phase::Queued(endpoint) => endpoint.clone(),
                 }
             };
@@ -158,23 +199,21 @@ impl Call {
                 continue;
             }
             let entry = queue.queue.remove(self);
-            let capabilities = core::mem::replace(&mut inner.capabilities, NO_CAPABILITIES);
-            let client = inner.finish();
+            let client = self.finish(&mut inner);
             drop(inner);
             drop(queue);
-            drop((entry, capabilities));
+            drop(entry);
+            self.clear_capabilities();
             return client;
         }
     }
-}
 
-impl Inner {
     /// The call is over: a reply to this use of it no longer counts. Returns the thread that waits.
     #[inline]
-    pub fn finish(&mut self) -> Option<Arc<Thread>> {
+    pub fn finish(&self, inner: &mut Inner) -> Option<Arc<Thread>> {
         // The endpoint in `Queued` is referenced by its server or by the facet that was called.
-        self.phase = Phase::Idle;
-        self.sequence = self.sequence.wrapping_add(1);
-        self.client.take()
+        inner.phase = Phase::Idle;
+        self.sequence.store(self.sequence().wrapping_add(1), Ordering::Relaxed);
+        inner.client.take()
     }
 }

@@ -28,9 +28,8 @@ use alloc::vec::Vec;
 use capnp::traits::HasTypeId;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use platform::pci::{
-    Bar, BarKind, BarState, Configuration, ConfigurationSpace, Function, Functions,
-    InterruptKind, MAXIMUM_BARS, PciAddress, Prefetch, Reset, ResetStep, Switch, Width, find_capability,
-    start_reset,
+    Bar, BarKind, BarState, Configuration, ConfigurationSpace, Function, Functions, InterruptKind,
+    MAXIMUM_BARS, PciAddress, Prefetch, Reset, ResetStep, Switch, Width, find_capability, start_reset,
 };
 use platform::registers::Registers;
 use schema::device_capnp::{self, pci_function, pci_function_info, pci_inventory};

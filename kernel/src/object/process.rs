@@ -54,6 +54,8 @@ pub struct Exit {
     pub instruction: u64,
     /// The address that it could not reach.
     pub fault_address: u64,
+    /// What the processor pushed with the exception.
+    pub error_code: u64,
     /// Its stack pointer.
     pub stack: u64,
 }
@@ -61,7 +63,7 @@ pub struct Exit {
 impl Exit {
     /// An end without registers to show.
     pub const fn new(cause: ExitCause, code: i64) -> Self {
-        Self { cause, code, thread: 0, instruction: 0, fault_address: 0, stack: 0 }
+        Self { cause, code, thread: 0, instruction: 0, fault_address: 0, error_code: 0, stack: 0 }
     }
 }
 
@@ -489,6 +491,7 @@ pub fn invoke(object: &Arc<Process>, params: &Params, answer: &mut Answer) -> Re
             report.set_instruction_address(exit.instruction);
             report.set_fault_address(exit.fault_address);
             report.set_stack_pointer(exit.stack);
+            report.set_error_code(exit.error_code);
         }
         6 => {
             let Object::Signaller(signaller) = params.capability(0)? else { return Err(Error::WRONG_OBJECT) };

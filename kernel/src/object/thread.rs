@@ -34,7 +34,44 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use schema::process_capnp::thread;
 
+/// Where a thread waits for calls, if it does.
+///
+/// It does not own the endpoint: an endpoint that is closed claims all its receivers before it can go
+/// away, so it lives as long as a thread's state, looked at under its lock, names it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ReceivesFrom(*const Endpoint);
+
+// SAFETY: the pointer is only followed under the rule above.
+unsafe impl Send for ReceivesFrom {}
+
+impl ReceivesFrom {
+    /// No endpoint: the thread waits for signals only.
+    pub const NOTHING: Self = Self(core::ptr::null());
+
+    /// This endpoint, in whose list of receivers the thread is about to be put.
+    pub const fn endpoint(endpoint: &Endpoint) -> Self {
+        Self(endpoint)
+    }
+
+    /// Another reference to the endpoint.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the state lock of a thread whose state names it.
+    unsafe fn get(self) -> Option<Arc<Endpoint>> {
+        if self.0.is_null() {
+            return None;
+        }
+        // SAFETY: endpoints are only ever made in `Arc`s, and it lives, see the type's documentation.
+        unsafe {
+            Arc::increment_strong_count(self.0);
+            Some(Arc::from_raw(self.0))
+        }
+    }
+}
+
 /// Where a thread is in its life.
+#[derive(Clone, Copy)]
 pub enum State {
     /// Made, not started.
     New,
@@ -43,7 +80,7 @@ pub enum State {
     /// On the processor with this number, or about to be.
     Running(u32),
     /// Waits for signals and, with an endpoint, for calls; in the endpoint's list of receivers.
-    Receiving(Option<Arc<Endpoint>>),
+    Receiving(ReceivesFrom),
     /// Waits for the answer to its own call.
     Calling,
     /// Ended.
@@ -181,16 +218,13 @@ impl Thread {
 
     /// Takes the thread out of its wait, under its state lock: it is the caller's to run or to make
     /// ready. `false` when its process is dying: it is then dead.
-    #[inline]
+    #[inline(always)]
     pub fn claim(&self, state: &mut State) -> bool {
         let previous = core::mem::replace(state, State::Running(cpu::current().index));
-        if let State::Receiving(_) = &previous {
+        if let State::Receiving(_) = previous {
             self.notification.end_wait();
             self.timer.cancel();
         }
-        // Dropping the endpoint's reference here is safe: its receivers are served, so others hold it; an
-        // endpoint's memory has no destructor that takes locks.
-        drop(previous);
         !self.process.is_dying()
     }
 
@@ -215,9 +249,11 @@ impl Thread {
     }
 
     fn wake(&self, deliver: impl FnOnce(&Self)) -> bool {
-        let endpoint = match &*self.state.lock() {
-            State::Receiving(endpoint) => endpoint.clone(),
-            _ => return false,
+        let (from, endpoint) = {
+            let state = self.state.lock();
+            let State::Receiving(from) = *state else { return false };
+            // SAFETY: the state lock is held.
+            (from, unsafe { from.get() })
         };
         let entry;
         let claimed;
@@ -225,12 +261,7 @@ impl Thread {
             // The endpoint's lock comes before the thread's.
             let mut inner = endpoint.as_ref().map(|endpoint| endpoint.lock());
             let mut state = self.state.lock();
-            let same = match (&*state, &endpoint) {
-                (State::Receiving(Some(now)), Some(then)) => Arc::ptr_eq(now, then),
-                (State::Receiving(None), None) => true,
-                _ => false,
-            };
-            if !same {
+            if !matches!(*state, State::Receiving(now) if now == from) {
                 return false;
             }
             entry = inner.as_mut().and_then(|inner| inner.receivers.remove(self));

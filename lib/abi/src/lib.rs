@@ -199,6 +199,11 @@ impl MessageInfo {
         (self.0 >> 32) as u8 as usize
     }
 
+    /// The same counts with method 0, as answers have it.
+    pub const fn without_method(self) -> Self {
+        Self(self.0 & 0xff_ffff_0000)
+    }
+
     /// Whether both counts are within what a message can carry.
     pub const fn is_valid(self) -> bool {
         self.words() <= MAXIMUM_WORDS && self.capabilities() <= MAXIMUM_CAPABILITIES

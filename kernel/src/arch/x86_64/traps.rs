@@ -149,6 +149,7 @@ fn fault(cpu: &Cpu, vector: u64, error: u64) -> *mut Context {
         thread: thread.id,
         instruction: registers.rip,
         fault_address: address,
+        error_code: error,
         stack: registers.rsp,
     });
     scheduler::end_current(cpu);

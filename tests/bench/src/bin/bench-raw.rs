@@ -10,7 +10,8 @@ use capnp::capability::Client;
 rt::program!(main);
 
 async fn main(environment: rt::Environment) -> Result<(), capnp::Error> {
-    let endpoint = environment.own_process().endpoint_request().send().promise.await?.get()?.get_endpoint()?;
+    let endpoint =
+        environment.own_process().endpoint_request().send().promise.await?.get()?.get_endpoint()?;
     let facet = endpoint.mint_request().send().promise.await?;
     let facet: Client = facet.get()?.get_facet().get_as_capability()?;
     environment.export("raw", facet).await?;
