@@ -262,14 +262,14 @@ impl Process {
         lists.exit = exit;
         let none = lists.threads.is_empty();
         drop(lists);
-        // From here on no thread is added.
-        let mut index = 0;
-        loop {
+        // From here on no thread is added. A thread that leaves the list meanwhile makes place for the last one, so
+        // going from the end to the front passes none over. One that runs will stop by itself.
+        let mut index = self.lists.lock().threads.len();
+        while let Some(next) = index.checked_sub(1) {
+            index = next;
             let thread = self.lists.lock().threads.get(index).cloned();
-            let Some(thread) = thread else { break };
-            if !self.stop(&thread) {
-                // It runs and will stop by itself; go on with the next.
-                index += 1;
+            if let Some(thread) = thread {
+                self.stop(&thread);
             }
         }
         if none {
@@ -277,50 +277,38 @@ impl Process {
         }
     }
 
-    /// Stops one thread, if it does not run; `true` when it is off the list.
-    fn stop(&self, thread: &Arc<Thread>) -> bool {
-        let state = thread.state.lock();
-        match &*state {
+    /// Stops one thread of this dying process: at once, or by having it look at once that it must stop.
+    fn stop(&self, thread: &Arc<Thread>) {
+        let state = *thread.state.lock();
+        match state {
             State::Running(processor) => {
-                let processor = *processor;
-                drop(state);
                 if processor != cpu::current().index
                     && let Some(cpu) = cpu::get(processor)
                 {
                     processors::send(cpu, crate::arch::traps::RESCHEDULE_VECTOR);
                 }
-                false
             }
             State::Ready => {
-                drop(state);
-                match scheduler::remove_ready(thread) {
-                    Some(entry) => {
-                        *thread.state.lock() = State::Dead;
-                        self.thread_ended(thread);
-                        drop(entry);
-                        true
-                    }
-                    None => false, // Whoever took it out of the queue sees that the process is dying.
+                // If it is in no queue any more, whoever took it out sees that the process is dying.
+                if let Some(entry) = scheduler::remove_ready(thread) {
+                    *thread.state.lock() = State::Dead;
+                    self.thread_ended(thread);
+                    drop(entry);
                 }
             }
             State::Receiving(_) => {
-                drop(state);
                 // Waking a thread of a dying process ends it.
                 thread.deadline.store(0, Ordering::Relaxed);
-                !thread.wake_for_deadline(u64::MAX) && matches!(*thread.state.lock(), State::Dead)
+                thread.wake_for_deadline(u64::MAX);
             }
             State::Calling => {
-                drop(state);
-                match thread.call.cancel() {
-                    Some(waiter) => {
-                        *waiter.state.lock() = State::Dead;
-                        self.thread_ended(&waiter);
-                        true
-                    }
-                    None => false, // Whoever answers it sees that the process is dying.
+                // If nobody waits for the call any more, whoever answered it sees that the process is dying.
+                if let Some(waiter) = thread.call.cancel() {
+                    *waiter.state.lock() = State::Dead;
+                    self.thread_ended(&waiter);
                 }
             }
-            State::New | State::Dead => false,
+            State::New | State::Dead => {}
         }
     }
 
