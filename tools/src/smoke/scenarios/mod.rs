@@ -1,13 +1,37 @@
 //! All scenarios, one file for each kind.
 
+mod abuse;
 mod boot;
 mod disk;
+mod faults;
+mod inside;
+mod live;
 mod loader;
+mod machines;
 mod net;
+mod page;
+mod ping;
+mod recovery;
+mod wire;
 
 use super::Scenario;
 
 /// Every scenario, in the order in which they run.
 pub fn all() -> Vec<Scenario> {
-    [loader::scenarios(), boot::scenarios(), disk::scenarios(), net::scenarios()].into_iter().flatten().collect()
+    [
+        loader::scenarios(),
+        boot::scenarios(),
+        disk::scenarios(),
+        net::scenarios(),
+        ping::scenarios(),
+        recovery::scenarios(),
+        faults::scenarios(),
+        inside::scenarios(),
+        abuse::scenarios(),
+        page::scenarios(),
+        machines::scenarios(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

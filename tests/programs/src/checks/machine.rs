@@ -1,0 +1,156 @@
+//! The machine: ports, registers, time, and the making of processes.
+
+use super::{Bench, Verdict, fails, same, text};
+use crate::compute::{self, Computing};
+use alloc::{format, vec, vec::Vec};
+use capnp::{Error, ErrorKind};
+use core::time::Duration;
+use rt::{
+    Ports,
+    memory::{Mapping, Protection},
+};
+use schema::{
+    process_capnp::{process, process_manager},
+    test_capnp::echo,
+    time_capnp::clock,
+};
+
+/// Threads that compute at the same time, more than the machine has processors.
+const THREADS: u64 = 5;
+
+/// Rounds of each: long enough to be interrupted often.
+const ROUNDS: u64 = 300_000;
+
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ports behind the granted range, and accesses that reach over its end.
+pub async fn ports_outside_range(bench: &Bench) -> Verdict {
+    let ports = Ports::new(bench.environment.grant("ports").map_err(text)?);
+    ports.read_u8(7).map_err(text)?;
+    fails(ports.read_u8(8), ErrorKind::Failed, "")?;
+    fails(ports.read_u16(7), ErrorKind::Failed, "")?;
+    fails(ports.read_u32(5), ErrorKind::Failed, "")?;
+    fails(ports.write_u8(u16::MAX, 0), ErrorKind::Failed, "")
+}
+
+/// Floating point registers of threads that interrupt each other, and calls between them.
+pub async fn registers_survive_preemption(bench: &Bench) -> Verdict {
+    let mut threads = Vec::new();
+    for seed in 1..=THREADS {
+        let memory = rt::memory::allocate(1).await.map_err(text)?;
+        let stack = Mapping::new(&memory, 0, 1, Protection::ReadWrite).await.map_err(text)?;
+        threads.push(Computing::start(&bench.own, stack, seed, ROUNDS).await.map_err(text)?);
+    }
+    let start = rt::now();
+    let mut results = vec![None; threads.len()];
+    while results.contains(&None) {
+        if rt::now() - start > PATIENCE {
+            return Err(format!("not done: {results:?}"));
+        }
+        echo(bench).await.map_err(text)?;
+        rt::sleep(Duration::from_millis(5)).await;
+        results = threads.iter().map(Computing::result).collect();
+    }
+    same(results, vec![Some(true); threads.len()])
+}
+
+async fn echo(bench: &Bench) -> Result<(), Error> {
+    // The server was restarted by a check before this one.
+    let echo: echo::Client = bench.environment.reacquire("echo").await?;
+    echo.echo_request().send().promise.await.map(drop)
+}
+
+/// Rounding modes are a thread's own, whatever other processes do between.
+pub async fn control_words_survive_calls(bench: &Bench) -> Verdict {
+    let before = compute::set_rounding(compute::Rounding::Down);
+    let result = echo(bench).await;
+    rt::sleep(Duration::from_millis(20)).await;
+    let during = compute::set_rounding(before);
+    result.map_err(text)?;
+    same(during, compute::Rounding::Down)?;
+    same(before, compute::Rounding::Nearest)
+}
+
+/// Time goes on, the same for the kernel and for this process, and a sleep does not end early.
+pub async fn sleep_is_long_enough(bench: &Bench) -> Verdict {
+    let clock: clock::Client = bench.environment.grant("clock").map_err(text)?;
+    for milliseconds in [1, 7, 30] {
+        let wanted = Duration::from_millis(milliseconds);
+        let start = rt::now();
+        rt::sleep(wanted).await;
+        let took = rt::now() - start;
+        if took < wanted || took > wanted + Duration::from_secs(2) {
+            return Err(format!("{wanted:?} took {took:?}"));
+        }
+    }
+    let before = rt::now();
+    let answer = clock.now_request().send().promise.await.map_err(text)?;
+    let kernel = Duration::from_nanos(answer.get().map_err(text)?.get_nanoseconds());
+    let after = rt::now();
+    if before <= kernel && kernel <= after { Ok(()) } else { Err(format!("{before:?} {kernel:?} {after:?}")) }
+}
+
+/// A timer whose time has passed signals at once.
+pub async fn past_deadline(bench: &Bench) -> Verdict {
+    let answer = bench.own.timer_request().send().promise.await.map_err(text)?;
+    let timer = answer.get().and_then(|answer| answer.get_timer()).map_err(text)?;
+    let signal = rt::Signal::new().await.map_err(text)?;
+    let mut request = timer.arm_request();
+    request.get().set_deadline(1);
+    request.get().set_signaller(signal.signaller());
+    request.send().promise.await.map_err(text)?;
+    rt::timeout(Duration::from_secs(2), signal.wait()).await.map_err(|_| "it did not signal".into())
+}
+
+/// Names and quotas that no process can have.
+pub async fn process_limits(bench: &Bench) -> Verdict {
+    let long = "a-name-of-more-than-31-characters";
+    for (name, handles, threads, priority) in [
+        ("", 32, 1, 1),
+        (long, 32, 1, 1),
+        ("a b", 32, 1, 1),
+        ("few", 15, 1, 1),
+        ("many", 4097, 1, 1),
+        ("none", 32, 0, 1),
+        ("high", 32, 1, 32),
+    ] {
+        fails(create(bench, name, handles, threads, priority).await, ErrorKind::Failed, "")
+            .map_err(|seen| format!("{name:?}: {seen}"))?;
+    }
+    Ok(())
+}
+
+/// Threads do not start in the kernel's half.
+pub async fn start_outside_user_half(bench: &Bench) -> Verdict {
+    let process = create(bench, "child", 16, 1, 1).await.map_err(text)?;
+    for (entry, stack) in
+        [(0xffff_ffff_8000_0000, 0x2000), (0x1000, 0xffff_ffff_8000_0000), (0x8000_0000_0000, 0x2000)]
+    {
+        let mut request = process.start_request();
+        request.get().set_entry(entry);
+        request.get().set_stack_top(stack);
+        request.get().set_message_buffer(0x10_0000);
+        fails(request.send().promise.await, ErrorKind::Failed, "entry or stack is outside the user half")?;
+    }
+    process.kill_request().send().promise.await.map(drop).map_err(text)
+}
+
+async fn create(
+    bench: &Bench,
+    name: &str,
+    handles: u16,
+    threads: u16,
+    priority: u8,
+) -> Result<process::Client, Error> {
+    let manager: process_manager::Client = bench.environment.grant("process-manager")?;
+    let mut request = manager.create_request();
+    let mut fields = request.get();
+    fields.set_name(name);
+    fields.set_priority(priority);
+    let mut quota = fields.init_quota();
+    quota.set_frames(64);
+    quota.set_handles(handles);
+    quota.set_threads(threads);
+    request.send().promise.await?.get()?.get_process()
+}

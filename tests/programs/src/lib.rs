@@ -1,0 +1,10 @@
+//! What the tests' programs share: how to do what `rt` and the compiler do not let a program do.
+#![no_std]
+
+extern crate alloc;
+
+pub mod checks;
+pub mod compute;
+pub mod faults;
+pub mod memory;
+pub mod raw;

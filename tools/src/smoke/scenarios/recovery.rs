@@ -1,0 +1,207 @@
+//! Killed processes come back, and nothing is lost by it.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::live;
+use crate::{
+    guest::Channel,
+    qemu::{Machine, Nic},
+    smoke::{Context, Scenario},
+};
+
+/// Times that each process is killed in a row.
+const KILLS: usize = 10;
+
+/// Guest time in which the page must be back.
+const BACK: Duration = Duration::from_secs(2);
+
+/// How long a client waits for one answer while its server may be dying.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two looks at what the processes have.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Looks that must show the same before it counts as settled.
+const SAME: usize = 4;
+
+/// Processes whose usage must be what it was.
+const PROCESSES: [&str; 4] = ["virtio-net", "netstack", "remote-session-web-ui", "init"];
+
+/// One scenario for each process that dies.
+pub fn scenarios() -> Vec<Scenario> {
+    [("netstack", Nic::Modern), ("virtio-net", Nic::Modern), ("virtio-net", Nic::Legacy)]
+        .into_iter()
+        .map(|(process, nic)| {
+            let name = format!("recovery-{process}-{}", format!("{nic:?}").to_lowercase());
+            Scenario::new(name, "a killed process is back in time, with nothing lost", 180, move |context| {
+                recover(context, process, nic)
+            })
+        })
+        .collect()
+}
+
+fn recover(context: &mut Context, process: &str, nic: Nic) -> Result<()> {
+    let mut machine = Machine::new(context.direct("manifests/tests/hook.capnp")?);
+    machine.nic = Some(nic);
+    let (mut guest, address) = live::start(context, machine)?;
+    let mut hook = Hook { channel: guest.hook()? };
+    hook.channel.wait_for("hook ready")?;
+    // What is made once and kept is not a loss.
+    for _ in 0..2 {
+        hook.kill_and_wait(process, address, context.deadline())?;
+    }
+    let before = hook.settled(context.deadline())?;
+    let downloads = Downloads::start(address);
+    let mut longest = Duration::ZERO;
+    for round in 0..KILLS {
+        let seen = downloads.count();
+        let took = hook.kill_and_wait(process, address, context.deadline())?;
+        longest = longest.max(took);
+        ensure!(took <= BACK, "round {round}: the page was back after {took:?} of guest time");
+        downloads.wait_more(seen, context.deadline())?;
+    }
+    let finished = downloads.stop()?;
+    println!("  back after at most {longest:?} of guest time, {finished} downloads finished meanwhile");
+    hook.wait_usage(&before, context.deadline())
+}
+
+/// What the system has: frames and the like by name.
+type Usage = BTreeMap<String, String>;
+
+/// The test hook in the guest.
+struct Hook {
+    channel: Channel,
+}
+
+impl Hook {
+    fn order(&mut self, order: &str) -> Result<String> {
+        self.channel.send(order)?;
+        let answer = self.channel.receive()?;
+        let answer = answer.strip_prefix("ok").with_context(|| format!("{order}: {answer}"))?;
+        Ok(answer.trim().to_owned())
+    }
+
+    /// The words of the answer of the order `status`, by name.
+    fn status(&mut self) -> Result<BTreeMap<String, String>> {
+        let answer = self.order("status")?;
+        let words = answer.split(' ').filter_map(|word| word.split_once('='));
+        Ok(words.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    fn uptime(&mut self) -> Result<Duration> {
+        let status = self.status()?;
+        Ok(Duration::from_nanos(status.get("uptime-ns").context("no uptime")?.parse()?))
+    }
+
+    fn restarts(&mut self, process: &str) -> Result<u32> {
+        let status = self.status()?;
+        let row = status.get(process).with_context(|| format!("no process {process}"))?;
+        Ok(row.split('/').nth(1).context("no count of restarts")?.parse()?)
+    }
+
+    /// Kills a process; returns the guest time until the page answered again.
+    fn kill_and_wait(&mut self, process: &str, address: SocketAddr, deadline: Instant) -> Result<Duration> {
+        let restarts = self.restarts(process)?;
+        let killed = self.uptime()?;
+        self.order(&format!("kill {process}"))?;
+        live::wait_healthy(address, deadline)
+            .with_context(|| format!("after {process} was killed for the {}. time", restarts + 1))?;
+        let took = self.uptime()?.saturating_sub(killed);
+        let now = self.restarts(process)?;
+        ensure!(now == restarts + 1, "{process} was restarted {} times by one kill", now - restarts);
+        Ok(took)
+    }
+
+    fn usage(&mut self) -> Result<Usage> {
+        let mut usage = Usage::new();
+        for process in PROCESSES {
+            usage.insert(process.into(), self.order(&format!("usage {process}"))?);
+        }
+        let status = self.status()?;
+        usage.insert("machine".into(), status.get("free-frames").context("no free frames")?.clone());
+        Ok(usage)
+    }
+
+    /// Waits until nothing changes any more: connections that were closed linger for a while.
+    fn settled(&mut self, deadline: Instant) -> Result<Usage> {
+        let mut last = self.usage()?;
+        let mut same = 0;
+        while same < SAME {
+            ensure!(Instant::now() < deadline, "the usage does not settle: {last:?}");
+            thread::sleep(LOOK);
+            let now = self.usage()?;
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+        }
+        Ok(last)
+    }
+
+    /// Waits until the usage is what it was before.
+    fn wait_usage(&mut self, before: &Usage, deadline: Instant) -> Result<()> {
+        loop {
+            let now = self.settled(deadline)?;
+            if now == *before {
+                return Ok(());
+            }
+            if Instant::now() + 8 * LOOK > deadline {
+                bail!("something was lost\n  before: {before:?}\n  after:  {now:?}");
+            }
+        }
+    }
+}
+
+/// A client that downloads in a loop.
+struct Downloads {
+    count: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Downloads {
+    fn start(address: SocketAddr) -> Self {
+        let (count, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, stopped) = (Arc::clone(&count), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                // One that its server's death cuts off is what this is for.
+                if live::get(address, "/", PATIENCE).is_ok_and(|response| response.status == 200) {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { count, stop, thread }
+    }
+
+    fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a download that started after `seen` were counted has finished.
+    fn wait_more(&self, seen: u64, deadline: Instant) -> Result<()> {
+        // One may have been under way.
+        while self.count() < seen + 2 {
+            ensure!(Instant::now() < deadline, "the client cannot download any more");
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn stop(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        if self.thread.join().is_err() {
+            bail!("the client panicked");
+        }
+        Ok(self.count.load(Ordering::Relaxed))
+    }
+}
