@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use arrayvec::ArrayVec;
+
 use crate::memory_map::{Kind, MemoryMap, Range};
 
 /// Modules that are looked at; more than the kernel and the boot package are handed on as they are.
@@ -14,7 +16,7 @@ pub const MAXIMUM_MODULES: usize = 4;
 pub const MAXIMUM_TEXT: usize = 256;
 
 /// A command line, without its terminating zero.
-pub type Text = heapless::Vec<u8, MAXIMUM_TEXT>;
+pub type Text = ArrayVec<u8, MAXIMUM_TEXT>;
 
 /// Copies a text up to its first zero byte; a longer one is cut.
 pub fn text(bytes: &[u8]) -> Text {
@@ -40,7 +42,7 @@ pub struct Module {
 }
 
 /// A root system description pointer, in its longest form.
-pub type RsdpCopy = heapless::Vec<u8, 36>;
+pub type RsdpCopy = ArrayVec<u8, 36>;
 
 /// Where the ACPI root pointer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub struct BootInfo {
     /// The command line of the system.
     pub command_line: Text,
     /// Modules in the order in which they were given: kernel, boot package, others.
-    pub modules: heapless::Vec<Module, MAXIMUM_MODULES>,
+    pub modules: ArrayVec<Module, MAXIMUM_MODULES>,
     /// The firmware's memory map.
     pub memory: MemoryMap,
     /// The ACPI root pointer, where the boot loader gave it.
@@ -68,8 +70,8 @@ impl BootInfo {
     /// Nothing known yet.
     pub(crate) const fn new() -> Self {
         Self {
-            command_line: heapless::Vec::new(),
-            modules: heapless::Vec::new(),
+            command_line: ArrayVec::new_const(),
+            modules: ArrayVec::new_const(),
             memory: MemoryMap::new(),
             rsdp: None,
         }
@@ -95,7 +97,7 @@ impl BootInfo {
         if range.end <= range.start {
             return Err(Error::BadModule(range.start));
         }
-        self.modules.push(module).map_err(|_| Error::TooManyModules)
+        self.modules.try_push(module).map_err(|_| Error::TooManyModules)
     }
 }
 

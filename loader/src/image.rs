@@ -2,6 +2,7 @@
 
 use core::{fmt, ops};
 
+use arrayvec::ArrayVec;
 use elf::{ElfBytes, abi, endian::LittleEndian, file::Class, segment::ProgramHeader};
 
 use crate::{PAGE_SIZE, memory_map::Range};
@@ -47,7 +48,7 @@ pub struct Image {
     /// The addresses from its first to its last segment, in whole pages.
     pub span: Range,
     /// Its segments; no two share a page.
-    pub segments: heapless::Vec<Segment, MAXIMUM_SEGMENTS>,
+    pub segments: ArrayVec<Segment, MAXIMUM_SEGMENTS>,
 }
 
 /// Why a file is not a kernel that the loader can start.
@@ -99,13 +100,13 @@ impl Image {
         let headers = || {
             elf.segments().into_iter().flatten().filter(|one| one.p_type == abi::PT_LOAD && one.p_memsz > 0)
         };
-        let mut segments = heapless::Vec::new();
+        let mut segments = ArrayVec::new_const();
         for header in headers() {
             let segment = Segment::parse(&header, file.len())?;
             if segments.iter().any(|other: &Segment| other.pages.overlaps(segment.pages)) {
                 return Err(Error::SharedPage(segment.address));
             }
-            segments.push(segment).map_err(|_| Error::SegmentCount(headers().count()))?;
+            segments.try_push(segment).map_err(|_| Error::SegmentCount(headers().count()))?;
         }
         let start = segments.iter().map(|segment| segment.pages.start).min().ok_or(Error::SegmentCount(0))?;
         let end = segments.iter().map(|segment| segment.pages.end).max().ok_or(Error::SegmentCount(0))?;

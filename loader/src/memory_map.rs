@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use arrayvec::ArrayVec;
+
 use crate::PAGE_SIZE;
 
 /// Ranges that can be added.
@@ -100,12 +102,12 @@ pub struct Entry {
 }
 
 /// A list of finished entries.
-pub type Entries = heapless::Vec<Entry, MAXIMUM_ENTRIES>;
+pub type Entries = ArrayVec<Entry, MAXIMUM_ENTRIES>;
 
 /// Ranges as they were told, in any order and with overlaps.
 #[derive(Clone, Debug)]
 pub struct MemoryMap {
-    ranges: heapless::Vec<Entry, MAXIMUM_RANGES>,
+    ranges: ArrayVec<Entry, MAXIMUM_RANGES>,
 }
 
 /// There is no room for another range.
@@ -121,7 +123,7 @@ impl fmt::Display for Full {
 impl MemoryMap {
     /// A map of nothing.
     pub const fn new() -> Self {
-        Self { ranges: heapless::Vec::new() }
+        Self { ranges: ArrayVec::new_const() }
     }
 
     /// Whether nothing was added.
@@ -135,7 +137,7 @@ impl MemoryMap {
         if range.length() == 0 {
             return Ok(());
         }
-        self.ranges.push(Entry { range, kind }).map_err(|_| Full)
+        self.ranges.try_push(Entry { range, kind }).map_err(|_| Full)
     }
 
     /// End of the highest range that is memory.
@@ -146,7 +148,7 @@ impl MemoryMap {
 
     /// Resolves the overlaps and merges neighbours of one kind.
     pub fn finish(&self) -> Entries {
-        let mut bounds: heapless::Vec<u64, MAXIMUM_ENTRIES> =
+        let mut bounds: ArrayVec<u64, MAXIMUM_ENTRIES> =
             self.ranges.iter().flat_map(|entry| [entry.range.start, entry.range.end]).collect();
         bounds.sort_unstable();
         let mut entries = Entries::new();
@@ -156,7 +158,7 @@ impl MemoryMap {
             match entries.last_mut() {
                 Some(last) if last.kind == kind && last.range.end == start => last.range.end = end,
                 // Cannot be full: there are fewer pairs than bounds.
-                _ => drop(entries.push(Entry { range: Range { start, end }, kind })),
+                _ => drop(entries.try_push(Entry { range: Range { start, end }, kind })),
             }
         }
         entries

@@ -70,7 +70,7 @@ fn read_memory_map(body: &[u8], info: &mut BootInfo) -> Option<Result<(), Error>
 /// The pointer in a tag, if it is a valid one.
 fn copy_rsdp(body: &[u8]) -> Option<Rsdp> {
     let length = rsdp::checked_length(body)?;
-    RsdpCopy::from_slice(body.get(..length)?).ok().map(Rsdp::Copy)
+    RsdpCopy::try_from(body.get(..length)?).ok().map(Rsdp::Copy)
 }
 
 #[cfg(test)]

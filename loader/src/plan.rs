@@ -16,8 +16,9 @@ use crate::{
 const NAME: &[u8] = b"capos-loader";
 const VERSION: &[u8] = env!("CARGO_PKG_VERSION").as_bytes();
 
-/// Bytes of stack that the kernel starts with [LIMINE, machine state at entry].
-pub const STACK_SIZE: u64 = 64 << 10;
+/// Bytes of the stack that the loader uses and then gives to the kernel, which may rely on 64 KiB [LIMINE, machine
+/// state at entry]. The loader's own memory maps, by value, take more than half of that.
+pub const STACK_SIZE: u64 = 128 << 10;
 
 /// Memory of the first MiB is left to the firmware and to the kernel's start of other processors.
 const LOWEST: u64 = 1 << 20;

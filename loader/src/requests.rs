@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use arrayvec::ArrayVec;
+
 /// Requests of one kernel that can be answered.
 const MAXIMUM_REQUESTS: usize = 16;
 
@@ -87,7 +89,7 @@ pub struct Requests {
     /// Which form of the protocol it expects.
     pub revision: BaseRevision,
     /// Requests that can be answered; others stay unanswered, as the protocol allows.
-    pub list: heapless::Vec<Request, MAXIMUM_REQUESTS>,
+    pub list: ArrayVec<Request, MAXIMUM_REQUESTS>,
 }
 
 /// Why the loader cannot serve a kernel.
@@ -149,14 +151,14 @@ impl Requests {
 struct Found {
     /// Where the base revision tag is and what it wants.
     tag: Option<(usize, u64)>,
-    list: heapless::Vec<Request, MAXIMUM_REQUESTS>,
+    list: ArrayVec<Request, MAXIMUM_REQUESTS>,
 }
 
 impl Found {
     fn take(&mut self, word: usize, rest: &[u64]) -> Result<(), Error> {
         let known = NAMES.iter().find(|(name, _)| rest.get(2..4) == Some(&name[..]));
         let Some((_, feature)) = known else { return Ok(()) };
-        self.list.push(Request { feature: *feature, word }).map_err(|_| Error::TooMany)
+        self.list.try_push(Request { feature: *feature, word }).map_err(|_| Error::TooMany)
     }
 }
 

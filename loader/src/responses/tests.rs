@@ -48,7 +48,7 @@ fn kernel(revision: u64) -> Kernel {
         revision: limine::BaseRevision::with_revision(revision),
         info: BootloaderInfoRequest::new(),
         line: ExecutableCmdlineRequest::new(),
-        stack: StackSizeRequest::new(32 << 10),
+        stack: StackSizeRequest::new(64 << 10),
         large_stack: StackSizeRequest::new(1 << 20),
         hhdm: HhdmRequest::new(),
         map: MemmapRequest::new(),
@@ -172,7 +172,7 @@ fn base_revision_3_gets_the_root_pointer_by_physical_address() {
 
 #[test]
 fn a_copied_root_pointer_lies_in_the_answers() {
-    let copy = crate::boot_info::RsdpCopy::from_slice(&crate::rsdp::tests::valid(2)).expect("36 bytes");
+    let copy = crate::boot_info::RsdpCopy::try_from(&crate::rsdp::tests::valid(2)[..]).expect("36 bytes");
     let kernel = answered(4, &Rsdp::Copy(copy)).expect("answered");
     let address = kernel.rsdp.response().expect("answered").address.cast::<[u8; 8]>();
     // SAFETY: the address is in the leaked arena.
