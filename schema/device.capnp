@@ -2,8 +2,8 @@
 # Devices as the kernel hands them out: PCI functions, registers, interrupts, DMA memory, I/O ports.
 #
 # All that is opened through one `PciFunction` belongs to that claim. When the claim ends (the last
-# capability of the function is gone, or its supervisor revokes it), the kernel makes the function quiet in this order:
-# mask its vectors, clear bus master, reset it, unmap its registers everywhere, wait, free its DMA
+# capability of the function is gone, or `PciInventory.revoke`), the kernel makes the function quiet in this
+# order: mask its vectors, clear bus master, reset it, unmap its registers everywhere, wait, free its DMA
 # memory. Every object that was opened through it then answers `disconnected`.
 
 using Ipc = import "ipc.capnp";
@@ -51,6 +51,10 @@ interface PciInventory {
   claim @1 (address :PciAddress) -> (function :PciFunction);
   # Errors: `failed` when there is no such function, when it is a bridge; `overloaded` while another holds it or
   # while it is being reset (try again after 10 ms).
+
+  revoke @2 (address :PciAddress);
+  # Ends the claim of this function at once, whoever holds it. Errors: `failed` when there is no such function. A
+  # function that nobody holds is no error.
 }
 
 interface PciFunction {
@@ -72,17 +76,18 @@ interface PciFunction {
 
   interrupt @5 (kind :InterruptKind, index :UInt16) -> (interrupt :Interrupt);
   # Opens one vector, masked and not bound. Errors: `failed` for a kind or index that the function
-  # does not offer, or when another kind is open already; `overloaded` when no vector is free.
+  # does not offer, or when another kind is open already; `overloaded` when no vector is free, or when the I/O APIC line
+  # has another owner: lines are not shared.
 
   dmaPool @6 (maximumPages :UInt32) -> (pool :DmaPool);
-  # A pool of at most so many pages, within the DMA quota of the process.
+  # A pool of at most so many pages, within the DMA quota of the process. Its pages come back when the claim has ended.
 
   setBusMaster @7 (enabled :Bool);
   # Lets the function start DMA. Off after a claim.
 
   reset @8 () -> (method :Text);
-  # Resets the function now: function-level reset, or a power-state reset. Its configuration (BARs, command register
-  # less bus master) is restored. Errors: `unimplemented` when it offers neither.
+  # Reserved: always `unimplemented`. A reset takes time that a call does not; a function is reset when its claim ends, so
+  # drop it and claim it again.
 
   withoutDma @9 () -> (function :PciFunction);
   # The same claim as an object whose `setBusMaster(true)` and `dmaPool` answer `failed`.

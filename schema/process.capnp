@@ -47,6 +47,7 @@ interface ProcessManager {
   # Makes an empty process: no threads, no capabilities, nothing mapped. `name` (1 to 31 bytes) is
   # what logs and inventories show. `priority` is 0 (idle) to 31 and bounds that of its threads.
   # Dropping the last capability of a process that still runs does not end it.
+  # The quota is a limit, not a reservation, and is charged to nobody: who holds this capability decides how memory is shared out.
 }
 
 interface Process {

@@ -57,6 +57,7 @@ pub struct PciFunctionState {
     stage: Lock<Stage>,
     timer: TimerSlot,
     owner: AtomicU32,
+    claim: Lock<Weak<Claim>>,
     /// The kernel's mapping of the MSI-X table, made once.
     table: Once<Option<Registers>>,
 }
@@ -72,6 +73,7 @@ pub fn init(functions: &Functions) {
                 stage: Lock::new(Stage::Free),
                 timer: TimerSlot::new(),
                 owner: AtomicU32::new(0),
+                claim: Lock::new(Weak::new()),
                 table: Once::new(),
             })
         };
@@ -325,11 +327,7 @@ impl Drop for PciFunction {
     }
 }
 
-fn claim(address: PciAddress, params: &Params) -> Result<Arc<PciFunction>, Error> {
-    let state = all()
-        .iter()
-        .find(|state| state.function.address == address)
-        .ok_or(Error::failed("there is no such PCI function"))?;
+fn claim(state: &Arc<PciFunctionState>, params: &Params) -> Result<Arc<PciFunction>, Error> {
     if state.function.is_bridge() {
         return Err(Error::failed("bridges cannot be claimed"));
     }
@@ -345,7 +343,7 @@ fn claim(address: PciAddress, params: &Params) -> Result<Arc<PciFunction>, Error
     *stage = Stage::Claimed;
     drop(stage);
     state.owner.store(params.caller().process.id, Ordering::Relaxed);
-    let claim = Claim {
+    let claim = Arc::new(Claim {
         state: state.clone(),
         ended: AtomicBool::new(false),
         opened: Lock::new(Opened {
@@ -354,14 +352,9 @@ fn claim(address: PciAddress, params: &Params) -> Result<Arc<PciFunction>, Error
             registers: Vec::new(),
             memory: Vec::new(),
         }),
-    };
-    Ok(Arc::new(PciFunction {
-        id: super::new_id(),
-        claim: Arc::new(claim),
-        dma: Dma::Allowed,
-        whole: None,
-        _charge: charge,
-    }))
+    });
+    *state.claim.lock() = Arc::downgrade(&claim);
+    Ok(Arc::new(PciFunction { id: super::new_id(), claim, dma: Dma::Allowed, whole: None, _charge: charge }))
 }
 
 fn width(bytes: u8) -> Result<Width, Error> {
@@ -421,6 +414,16 @@ fn write_info(state: &PciFunctionState, mut info: pci_function_info::Builder<'_>
 /// Serves `PciInventory`.
 pub fn invoke_inventory(params: &Params, answer: &mut Answer) -> Result<(), Error> {
     params.expect_interface(pci_inventory::Client::TYPE_ID)?;
+    let find = |wanted: device_capnp::pci_address::Reader<'_>| {
+        let address = PciAddress::new(
+            wanted.get_segment(),
+            wanted.get_bus(),
+            wanted.get_device(),
+            wanted.get_function(),
+        );
+        let found = all().iter().find(|state| Some(state.function.address) == address);
+        found.ok_or(Error::failed("there is no such PCI function"))
+    };
     match params.method() {
         0 => {
             let start = params.root::<pci_inventory::list_params::Owned>()?.get_start() as usize;
@@ -436,16 +439,19 @@ pub fn invoke_inventory(params: &Params, answer: &mut Answer) -> Result<(), Erro
             Ok(())
         }
         1 => {
-            let wanted = params.root::<pci_inventory::claim_params::Owned>()?.get_address()?;
-            let address = PciAddress::new(
-                wanted.get_segment(),
-                wanted.get_bus(),
-                wanted.get_device(),
-                wanted.get_function(),
-            );
-            let function = claim(address.ok_or(Error::failed("there is no such PCI address"))?, params)?;
+            let state = find(params.root::<pci_inventory::claim_params::Owned>()?.get_address()?)?;
+            let function = claim(state, params)?;
             answer.root::<pci_inventory::claim_results::Owned>()?;
             answer.capability(0, Object::PciFunction(function))
+        }
+        2 => {
+            let state = find(params.root::<pci_inventory::revoke_params::Owned>()?.get_address()?)?;
+            let claim = state.claim.lock().upgrade();
+            if let Some(claim) = claim {
+                claim.end();
+            }
+            answer.root::<pci_inventory::revoke_results::Owned>()?;
+            Ok(())
         }
         _ => Err(Error::NO_METHOD),
     }

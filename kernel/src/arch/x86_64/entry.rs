@@ -110,7 +110,9 @@ trap_common:
     pop rcx
     mov [rax + {rsp_}], rcx
     mov rsp, gs:[{kernel_stack}]
-    cld
+    /* User code chose the flags. Without AC the kernel cannot touch user pages (SMAP), without DF strings go up. */
+    push 2
+    popfq
     call {trap_from_user}
     jmp resume
 

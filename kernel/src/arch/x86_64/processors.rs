@@ -8,7 +8,8 @@ use crate::memory::{frames, kernel_space};
 use crate::{machine, scheduler, time};
 use core::arch::asm;
 use core::ptr::NonNull;
-use platform::clock::ClockRates;
+use core::time::Duration;
+use platform::clock::{ClockRates, Deadline};
 use platform::local_apic::{LocalApic, TimerMode};
 use platform::processor::{Features, ProcessorInfo};
 use platform::start_processors::{self, StartRequest, TRAMPOLINE_PAGES, TrampolineMemory};
@@ -20,6 +21,9 @@ const STACK_PAGES: u64 = 8;
 
 /// Nanoseconds that the timer is never set beyond: long waits are cut into parts.
 const LONGEST_TIMER: u64 = 1_000_000_000;
+
+/// Time that a started processor has to set itself up. Generous: a host may run it late.
+const SHOWS_WITHIN: Duration = Duration::from_secs(1);
 
 struct Apic {
     local: LocalApic,
@@ -113,13 +117,24 @@ pub fn start_all(ids: &[ApicId], processor: &ProcessorInfo, rates: &ClockRates) 
                 )
             };
             match result {
-                Ok(()) => index += 1,
+                Ok(()) => {
+                    wait_for(index, rates);
+                    index += 1;
+                }
                 Err(error) => log::error!("processor with APIC id {}: {error}", id.0),
             }
         }
     }
     // SAFETY: the trampoline is no longer needed: each processor acknowledged after leaving it, or was stopped.
     unsafe { frames::release(pages, TRAMPOLINE_PAGES) };
+}
+
+/// Waits until a processor that has left the trampoline shows itself; bounded.
+fn wait_for(index: u32, rates: &ClockRates) {
+    let deadline = Deadline::after(SHOWS_WITHIN, rates);
+    while cpu::get(index).is_none() && !deadline.has_passed() {
+        core::hint::spin_loop();
+    }
 }
 
 /// The first kernel code of another processor, on its own stack.
