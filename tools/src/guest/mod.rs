@@ -10,8 +10,6 @@
 //! All waiting is for events, under one deadline. The machine is killed, through the handle of this very
 //! process, when the [`Guest`] is dropped.
 
-#![allow(dead_code, reason = "used by scenarios that are still to come")]
-
 mod channel;
 mod log;
 mod qmp;

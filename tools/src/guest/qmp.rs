@@ -33,16 +33,4 @@ impl Qmp {
             }
         }
     }
-
-    /// Waits for an event, and returns its data.
-    pub fn wait_event(&mut self, name: &str) -> Result<Value> {
-        loop {
-            let line =
-                self.channel.receive().with_context(|| format!("while waiting for the event {name}"))?;
-            let message: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
-            if message.get("event").and_then(Value::as_str) == Some(name) {
-                return Ok(message.get("data").cloned().unwrap_or(Value::Null));
-            }
-        }
-    }
 }

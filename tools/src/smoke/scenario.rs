@@ -1,7 +1,5 @@
 //! What a scenario is, and what it is given.
 
-#![allow(dead_code, reason = "used by scenarios that are still to come")]
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
