@@ -72,6 +72,7 @@ impl<M: SharedMemory, D: Doorbell> Session<M, D> {
             exhausted: false,
             asked: None,
             fault: None,
+            sent: Traffic::default(),
         };
         Ok(Self { buffers, sender, doorbell, mtu })
     }
@@ -122,6 +123,23 @@ impl<M: SharedMemory, D: Doorbell> Session<M, D> {
     }
 }
 
+/// Frames and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Frames.
+    pub frames: u64,
+    /// Bytes of them, from the Ethernet header on.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// Counts one frame.
+    pub fn count(&mut self, bytes: usize) {
+        self.frames += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
 /// Sends frames out of the session's send buffers.
 pub struct Sender<M> {
     rings: ClientSide<M>,
@@ -136,6 +154,8 @@ pub struct Sender<M> {
     asked: Option<Ipv4Address>,
     /// What the driver did wrong; the session is over.
     fault: Option<PeerFault>,
+    /// What was sent since this was last taken.
+    sent: Traffic,
 }
 
 impl<M: SharedMemory> Sender<M> {
@@ -176,9 +196,19 @@ impl<M: SharedMemory> Sender<M> {
             && let Some(mut buffer) = self.ready.take()
         {
             let length = self.buffers.copy_to_send(&mut buffer, frame).map_or(0, |()| frame.len());
-            if let Err(fault) = self.rings.send(buffer, length) {
-                self.fault = Some(fault);
-            }
+            self.hand_over(buffer, length);
+        }
+    }
+
+    /// What was sent since the last call.
+    pub fn take_sent(&mut self) -> Traffic {
+        core::mem::take(&mut self.sent)
+    }
+
+    fn hand_over(&mut self, buffer: SendBuffer, length: usize) {
+        match self.rings.send(buffer, length) {
+            Ok(()) => self.sent.count(length),
+            Err(fault) => self.fault = Some(fault),
         }
     }
 
@@ -201,9 +231,7 @@ impl<M: SharedMemory> Sender<M> {
             })
             .expect("the length was checked against the buffer's");
         self.asked = asked.or(self.asked);
-        if let Err(fault) = self.rings.send(buffer, length) {
-            self.fault = Some(fault);
-        }
+        self.hand_over(buffer, length);
         result
     }
 }

@@ -35,7 +35,13 @@ impl network_manager::Server for Manager {
         let counters = self.service.nic.counters().await;
         let status = self.service.stack.borrow().status(rt::now());
         let mut interface = results.get().init_interface();
-        counters.write(interface.reborrow().init_nic());
+        let mut nic = interface.reborrow().init_nic();
+        // Counted here, where no driver's death loses them.
+        nic.set_received_frames(status.received.frames);
+        nic.set_received_bytes(status.received.bytes);
+        nic.set_sent_frames(status.sent.frames);
+        nic.set_sent_bytes(status.sent.bytes);
+        counters.write(nic);
         interface.set_link_up(self.service.nic.link() == Link::Up);
         fill(interface, &status);
         Ok(())

@@ -41,6 +41,9 @@ impl Claim {
     }
 
     /// Makes the connection's stream, and returns its memory and what its client is to ring.
+    ///
+    /// The memory is made for this one stream and freed with it. Kept for a later connection it would save the kernel's
+    /// clearing of some pages, but who held it before could still read along.
     async fn open(
         &self,
         doorbell: signaller::Client,

@@ -40,6 +40,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         for count in 0..ROUND {
             let Some(session) = &mut self.session else { return Ok(count) };
             let Some(frame) = session.receive()? else { return Ok(count) };
+            self.received.count(frame.len());
             let identity = self.identity();
             let flow = match &self.session {
                 Some(session) => session.buffers().with_received(&frame, |bytes| classify(bytes, &identity)),

@@ -34,7 +34,7 @@ use smoltcp::{
 
 use crate::{
     arguments::Addressing,
-    device::Session,
+    device::{Session, Traffic},
     dhcp::Dhcp,
     doorbell::Doorbell,
     frame::{ConnectionKey, Identity},
@@ -83,6 +83,8 @@ pub struct Stack<M, D> {
 
     work: Work,
     resolver: Resolver,
+    received: Traffic,
+    sent: Traffic,
     dropped_frames: u64,
 }
 
@@ -112,6 +114,10 @@ pub struct Status {
     pub tcp_sockets: usize,
     /// UDP sockets.
     pub udp_sockets: usize,
+    /// Frames that the driver handed over, over all sessions.
+    pub received: Traffic,
+    /// Frames handed to the driver, over all sessions.
+    pub sent: Traffic,
     /// Frames that were refused.
     pub dropped_frames: u64,
     /// Whether there is a session with a driver.
@@ -163,6 +169,8 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             nobody: SocketSet::new(Vec::<SocketStorage>::new()),
             work: Work::new(items),
             resolver: Resolver::default(),
+            received: Traffic::default(),
+            sent: Traffic::default(),
             dropped_frames: 0,
             addressing: addressing.clone(),
             limits,
@@ -192,6 +200,9 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         }
         if let Some(session) = &mut self.session {
             session.flush();
+            let sent = session.sender.take_sent();
+            self.sent.frames += sent.frames;
+            self.sent.bytes += sent.bytes;
             if let Some(fault) = frames.err().or(session.sender.fault()) {
                 self.close_session();
                 return Err(fault);
@@ -234,6 +245,8 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             lease_left: self.lease_expires_at.map_or(Duration::ZERO, |at| at.saturating_sub(now)),
             tcp_sockets: self.connections.len(),
             udp_sockets: self.datagrams.len(),
+            received: self.received,
+            sent: self.sent,
             dropped_frames: self.dropped_frames,
             nic_connected: self.session.is_some(),
         }

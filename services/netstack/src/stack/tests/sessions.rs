@@ -14,6 +14,12 @@ fn connections_survive_a_new_driver() {
     let (mut near, mut far) = wire.connection(listener, 80);
     near.write(b"before ");
     wire.settle();
+    let before = wire.nodes[0].stack.status(wire.now);
+    let sent: Vec<_> = wire.log.iter().filter(|frame| frame[6..12] == mac(1).0).map(Vec::len).collect();
+    assert_eq!(
+        (before.sent.frames, before.sent.bytes),
+        (sent.len() as u64, sent.iter().sum::<usize>() as u64)
+    );
     wire.nodes[0].stack.close_session();
     assert!(!wire.nodes[0].stack.status(wire.now).nic_connected);
     near.write(b"while it was away ");
@@ -27,6 +33,8 @@ fn connections_survive_a_new_driver() {
     wire.pass(Duration::from_secs(10));
     assert_eq!(far.read().unwrap(), b"before while it was away after");
     assert_eq!(near.read().unwrap(), b"into the void");
+    let after = wire.nodes[0].stack.status(wire.now);
+    assert!(after.sent.frames > before.sent.frames && after.received.bytes > before.received.bytes);
 }
 
 #[test]
