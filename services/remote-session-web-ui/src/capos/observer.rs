@@ -87,41 +87,34 @@ impl Observer {
 
     async fn see_status(&self, gathered: &mut Gathered) -> Result<(), Error> {
         let status = granted(self.status.as_ref())?;
-        let mut start = 0;
+        let mut parts = Parts::of("processes", MAXIMUM_PROCESSES);
         loop {
             let mut request = status.processes_request();
-            request.get().set_start(start);
+            request.get().set_start(parts.start);
             let response = answer(request).await?;
             let part = response.get()?;
             for process in part.get_processes()? {
                 gathered.supervised.push(decode::supervised_process(process)?);
             }
-            match further(start, part.get_next(), gathered.supervised.len(), MAXIMUM_PROCESSES) {
-                Next::Part(next) => start = next,
-                Next::End => return Ok(()),
-                Next::TooMany => return Ok(gathered.truncated.push("processes")),
+            if !parts.go_on(part.get_next(), gathered.supervised.len(), gathered) {
+                return Ok(());
             }
         }
     }
 
     async fn see_system(&self, gathered: &mut Gathered) -> Result<(), Error> {
         let system = granted(self.system.as_ref())?;
-        let mut start = 0;
+        let mut parts = Parts::of("processes", MAXIMUM_PROCESSES);
         loop {
             let mut request = system.processes_request();
-            request.get().set_start(start);
+            request.get().set_start(parts.start);
             let response = answer(request).await?;
             let part = response.get()?;
             for process in part.get_processes()? {
                 gathered.kernel.push(decode::kernel_process(process)?);
             }
-            match further(start, part.get_next(), gathered.kernel.len(), MAXIMUM_PROCESSES) {
-                Next::Part(next) => start = next,
-                Next::End => break,
-                Next::TooMany => {
-                    gathered.truncated.push("processes");
-                    break;
-                }
+            if !parts.go_on(part.get_next(), gathered.kernel.len(), gathered) {
+                break;
             }
         }
         let processes: Vec<u32> = gathered.kernel.iter().map(|process| process.id).collect();
@@ -134,19 +127,17 @@ impl Observer {
 
     async fn see_devices(&self, gathered: &mut Gathered) -> Result<(), Error> {
         let pci = granted(self.pci.as_ref())?;
-        let mut start = 0;
+        let mut parts = Parts::of("devices", MAXIMUM_DEVICES);
         loop {
             let mut request = pci.list_request();
-            request.get().set_start(start);
+            request.get().set_start(parts.start);
             let response = answer(request).await?;
             let part = response.get()?;
             for function in part.get_functions()? {
                 gathered.devices.push(decode::pci_function(function)?);
             }
-            match further(start, part.get_next(), gathered.devices.len(), MAXIMUM_DEVICES) {
-                Next::Part(next) => start = next,
-                Next::End => return Ok(()),
-                Next::TooMany => return Ok(gathered.truncated.push("devices")),
+            if !parts.go_on(part.get_next(), gathered.devices.len(), gathered) {
+                return Ok(());
             }
         }
     }
@@ -188,37 +179,34 @@ async fn see_handles(
     process: u32,
     gathered: &mut Gathered,
 ) -> Result<(), Error> {
-    let (mut start, mut count) = (0, 0);
+    let mut parts = Parts::of("holdings", MAXIMUM_HANDLES);
+    let mut count = 0;
     loop {
         let mut request = system.handles_request();
         request.get().set_process(process);
-        request.get().set_start(start);
+        request.get().set_start(parts.start);
         let response = answer(request).await?;
         let part = response.get()?;
         for handle in part.get_handles()? {
             gathered.holdings.add(process, &decode::handle(handle));
             count += 1;
         }
-        match further(start, part.get_next(), count, MAXIMUM_HANDLES) {
-            Next::Part(next) => start = next,
-            Next::End => return Ok(()),
-            Next::TooMany => return Ok(gathered.truncated.push("holdings")),
+        if !parts.go_on(part.get_next(), count, gathered) {
+            return Ok(());
         }
     }
 }
 
 async fn see_processors(system: &system_info::Client, gathered: &mut Gathered) -> Result<(), Error> {
-    let mut start = 0;
+    let mut parts = Parts::of("processors", MAXIMUM_PROCESSORS);
     loop {
         let mut request = system.processors_request();
-        request.get().set_start(start);
+        request.get().set_start(parts.start);
         let response = answer(request).await?;
         let part = response.get()?;
         gathered.processors.extend(part.get_processors()?.iter().map(decode::processor));
-        match further(start, part.get_next(), gathered.processors.len(), MAXIMUM_PROCESSORS) {
-            Next::Part(next) => start = next,
-            Next::End => return Ok(()),
-            Next::TooMany => return Ok(gathered.truncated.push("processors")),
+        if !parts.go_on(part.get_next(), gathered.processors.len(), gathered) {
+            return Ok(());
         }
     }
 }
@@ -231,19 +219,31 @@ async fn see_network(network: Option<network_manager::Client>, gathered: &mut Ga
     Ok(())
 }
 
-/// How a list in parts goes on.
-enum Next {
-    Part(u32),
-    End,
-    TooMany,
+/// Progress through a list that comes in parts.
+struct Parts {
+    list: &'static str,
+    maximum: usize,
+    /// What to ask for next.
+    start: u32,
 }
 
-/// What follows after the part from `start` on. A server that does not get on is taken to be at its end.
-fn further(start: u32, next: u32, count: usize, maximum: usize) -> Next {
-    match next {
-        next if next <= start => Next::End,
-        _ if count >= maximum => Next::TooMany,
-        next => Next::Part(next),
+impl Parts {
+    /// From the start of `list`, of which `maximum` items are enough.
+    fn of(list: &'static str, maximum: usize) -> Self {
+        Self { list, maximum, start: 0 }
+    }
+
+    /// Whether another part is to be asked for, after `count` items. A server that does not get on is taken to be at its end.
+    fn go_on(&mut self, next: u32, count: usize, gathered: &mut Gathered) -> bool {
+        if next <= self.start {
+            return false;
+        }
+        if count >= self.maximum {
+            gathered.note_truncated(self.list);
+            return false;
+        }
+        self.start = next;
+        true
     }
 }
 

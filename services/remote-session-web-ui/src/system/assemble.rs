@@ -68,12 +68,17 @@ impl Gathered {
         self.absent.push(Absent { what, why });
     }
 
+    /// Notes that there is more of `list` than was gathered.
+    pub fn note_truncated(&mut self, list: &'static str) {
+        note_once(&mut self.truncated, list);
+    }
+
     /// The snapshot.
     pub fn assemble(self) -> Snapshot {
         let mut truncated = self.truncated;
         let mut note = |list, cut: bool| {
-            if cut && !truncated.contains(&list) {
-                truncated.push(list);
+            if cut {
+                note_once(&mut truncated, list);
             }
         };
         note("grants", self.supervised.iter().any(|process| process.truncated));
@@ -114,6 +119,12 @@ impl Gathered {
             absent: self.absent,
             truncated,
         }
+    }
+}
+
+fn note_once(lists: &mut Vec<&'static str>, list: &'static str) {
+    if !lists.contains(&list) {
+        lists.push(list);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The view of the live system that the page shows.
 //!
 //! What the kernel, init and the network stack answer is decoded into plain data ([`decode`]), put together
-//! into one [`Snapshot`] ([`assemble`]), and written as JSON. Names and texts come from programs that are not
+//! into one [`Snapshot`] ([`Gathered::assemble`]), and written as JSON. Names and texts come from programs that are not
 //! trusted: they are cut to a length, and the page inserts them as text only.
 
 mod assemble;
