@@ -120,7 +120,7 @@ fn boot() -> Result<&'static cpu::Cpu, &'static str> {
     log::info!(
         "{} processors, {} MiB, {} PCI functions, {}, {}",
         cpu::all().count(),
-        frames::total() as u64 * PAGE >> 20,
+        (frames::total() as u64 * PAGE) >> 20,
         functions.len(),
         rates.tsc_source,
         processors::timer_name(),

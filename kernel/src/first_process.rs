@@ -48,7 +48,7 @@ impl ReaderSegments for Package<'_> {
 pub fn start(start: PhysicalAddress, length: u64) -> Result<(), Error> {
     let pages =
         u32::try_from(length.div_ceil(PAGE)).map_err(|_| Error::failed("the boot package is too large"))?;
-    if start.0 % PAGE != 0 || pages == 0 {
+    if !start.0.is_multiple_of(PAGE) || pages == 0 {
         return Err(Error::failed("the boot package is empty or not page aligned"));
     }
     // SAFETY: the boot loader put the module there and nothing else uses that memory; whole words.

@@ -305,7 +305,7 @@ pub fn call(cpu: &Cpu, target: u32, interface: u64, info: MessageInfo) -> *mut C
     }
     // SAFETY: the call lives as long as the thread, which `client` keeps until the call is queued or delivered; from then on
     // the queue or the server's reply keeps the call, until the lock is released that `start` uses last.
-    let call = unsafe { &*(&raw const thread.call) };
+    let call = unsafe { &*core::ptr::from_ref(&thread.call) };
     let mut client = cpu.take_thread();
     match start(call, &facet, request, &mut client) {
         Ok(Started::Delivered(receiver)) => scheduler::hand_over(cpu, receiver),

@@ -100,7 +100,7 @@ fn report(cause: fmt::Arguments<'_>, frame: Option<&KernelFrame>, frame_pointer:
 /// Follows the frame pointers as long as they stay in kernel stacks and go upwards.
 fn backtrace(mut frame_pointer: u64) {
     for _ in 0..MAXIMUM_FRAMES {
-        if !kernel_space::is_stack(frame_pointer) || frame_pointer % 8 != 0 {
+        if !kernel_space::is_stack(frame_pointer) || !frame_pointer.is_multiple_of(8) {
             return;
         }
         // SAFETY: the address lies in mapped kernel stack memory.

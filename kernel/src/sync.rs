@@ -7,14 +7,17 @@
 //!
 //! A lock may be taken while holding only locks that stand before it:
 //!
-//! 1. `PciFunction` and `Interrupt` state
+//! 1. claims: the stage of a PCI function, what was opened through it, mappings of its registers, `Interrupt` state,
+//!    legacy port ranges, the use of a `DmaPool`
 //! 2. `Process` lists (threads, exit), `AddressSpace` mappings
 //! 3. `Endpoint`
-//! 4. `Call`
+//! 4. `Call`, and the capabilities attached to it
 //! 5. `Thread` state
-//! 6. `Process` handle table
+//! 6. `Process` handle table, the list of all processes, the reaper's list, the thread of a `Notification`, the
+//!    signaller of a `Timer`, writability of a `MemoryObject`
 //! 7. run queues, timer heaps
-//! 8. frame bitmap, heap classes, log ring, serial port
+//! 8. configuration space, I/O APICs, the vector table
+//! 9. kernel space, frame bitmap, heap classes, log ring and serial port
 //!
 //! Two locks of one rank are never held together. An object that may be the last of its kind (an `Arc` of it) is
 //! never dropped while a lock of rank 3 or later is held: dropping a facet takes its endpoint's lock.

@@ -148,7 +148,7 @@ impl AddressSpace {
         frame: impl Fn(u64) -> Option<PhysicalAddress>,
     ) -> Result<(), Error> {
         let end = pages.checked_mul(PAGE).and_then(|bytes| start.checked_add(bytes));
-        if start % PAGE != 0 || start < USER_START || end.is_none_or(|end| end > USER_END) {
+        if !start.is_multiple_of(PAGE) || start < USER_START || end.is_none_or(|end| end > USER_END) {
             return Err(Error::failed("the address range is not page aligned or outside the user half"));
         }
         let end = end.unwrap_or(USER_END);

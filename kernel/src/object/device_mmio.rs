@@ -164,7 +164,11 @@ pub fn invoke(object: &Arc<DeviceMmio>, params: &Params, answer: &mut Answer) ->
             let slice = params.root::<device_mmio::slice_params::Owned>()?;
             let (offset, length) = (slice.get_offset(), slice.get_length());
             let inside = offset.checked_add(length).is_some_and(|end| end <= object.length);
-            if offset % PAGE != 0 || length % PAGE != 0 || length == 0 || !inside || object.start % PAGE != 0
+            if offset % PAGE != 0
+                || length % PAGE != 0
+                || length == 0
+                || !inside
+                || !object.start.is_multiple_of(PAGE)
             {
                 return Err(Error::failed("a slice is whole pages inside the registers"));
             }

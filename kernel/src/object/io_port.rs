@@ -16,9 +16,6 @@ use schema::device_capnp::{io_port, io_port_manager};
 /// Most legacy ranges that are handed out at one time.
 const MAXIMUM_RANGES: usize = 64;
 
-/// ISA DMA controllers, which can write to memory: first and last ports. [Intel 82371SB datasheet, 2.5]
-const DMA_CONTROLLERS: [(u16, u16); 3] = [(0x00, 0x0f), (0x80, 0x8f), (0xc0, 0xdf)];
-
 static RANGES: Lock<Vec<Weak<IoPort>>> = Lock::new(Vec::new());
 
 /// A range of I/O ports.
@@ -50,7 +47,7 @@ impl IoPort {
         }
         let in_kernel = TABLES.get().is_some_and(|tables| tables.overlaps_kernel_ports(first, count.into()));
         let overlaps = |from: u16, to: u16| u32::from(from) <= last && first <= to;
-        if in_kernel || DMA_CONTROLLERS.iter().any(|(from, to)| overlaps(*from, *to)) {
+        if in_kernel {
             return Err(Error::failed("the range holds ports of the kernel's or of a DMA controller"));
         }
         let mut ranges = RANGES.lock();

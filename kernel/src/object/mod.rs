@@ -34,6 +34,7 @@ pub fn new_id() -> u64 {
 
 /// One capability: what an entry of a handle table names.
 #[allow(missing_docs, reason = "each variant is documented at its type and in schema/")]
+#[allow(clippy::enum_variant_names, reason = "the variants are the interfaces' names")]
 pub enum Object {
     Facet(Arc<endpoint::Facet>),
     Endpoint(Arc<endpoint::Endpoint>),

@@ -32,7 +32,7 @@
 //! | [`Event::Timeout`] | | | | |
 //! | [`Event::Error`] | [`Status`] | | | |
 //!
-//! Signals are delivered before calls, calls before nothing else. A *deadline* is in nanoseconds of
+//! Signals are delivered before released badges, and those before calls. A *deadline* is in nanoseconds of
 //! the kernel's monotonic clock: [`NO_DEADLINE`] waits for ever, a time in the past (0) polls.
 //! A failed [`Syscall::Submit`] or [`Syscall::SubmitReceive`] completes the call with the error: it
 //! is read where the answer would be.

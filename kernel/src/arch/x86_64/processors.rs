@@ -113,7 +113,7 @@ pub fn start_all(ids: &[ApicId], processor: &ProcessorInfo, rates: &ClockRates) 
                     rates,
                     &mut memory,
                     &request,
-                    |address| machine::image_physical(address),
+                    machine::image_physical,
                 )
             };
             match result {
