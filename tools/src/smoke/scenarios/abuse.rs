@@ -45,13 +45,16 @@ const WRONG: [(&str, &[u8], u16); 14] = [
     ("unknown coding", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: rot13\r\n\r\n", 501),
 ];
 
+/// One thing that a client does to the page at an address.
+type Step = fn(SocketAddr) -> Result<()>;
+
 /// Everything against one system, so that what one leaves behind shows in the next.
 pub fn scenarios() -> Vec<Scenario> {
     vec![Scenario::new("abuse-http", "a client that misbehaves harms nobody else", 150, |context| {
         let mut machine = Machine::new(context.direct("manifests/default.capnp")?);
         machine.nic = Some(Nic::Modern);
         let (guest, address) = live::start(context, machine)?;
-        let steps: [(&str, fn(SocketAddr) -> Result<()>); 8] = [
+        let steps: [(&str, Step); 8] = [
             ("malformed requests", malformed),
             ("methods and variants of /healthz", variants),
             ("an over-long header", long_header),
