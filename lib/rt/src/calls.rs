@@ -6,9 +6,11 @@ use alloc::{
     boxed::Box,
     collections::VecDeque,
     rc::{Rc, Weak},
-    vec::Vec,
 };
-use core::cell::{Cell, RefCell};
+use core::{
+    cell::{Cell, RefCell},
+    ptr::NonNull,
+};
 
 use abi::Status;
 use capnp::Error;
@@ -23,7 +25,7 @@ use crate::{
 };
 
 /// Most Call objects of one process.
-const MAXIMUM_CALLS: u32 = 128;
+const MAXIMUM_CALLS: usize = 128;
 
 /// Notification bits that signal completions: the lowest ones.
 pub(crate) const COMPLETION_BITS: u32 = 32;
@@ -35,17 +37,21 @@ const MAXIMUM_WAITING: usize = 1024;
 #[cfg(target_os = "none")]
 const PAGES_START: u64 = 0x2000_0000_0000;
 
-/// What a Call object carries.
-struct Carried {
-    buffer: Buffer,
-    call: Weak<OutgoingCall>,
+/// One Call object.
+struct Slot {
+    /// Its page, once it was made.
+    buffer: Cell<Option<Buffer>>,
+    /// The call that it carries. A call takes itself out before it goes.
+    call: Cell<Option<NonNull<OutgoingCall>>>,
 }
 
 /// All Call objects of the process.
 pub(crate) struct Calls {
     free: FreeBodies,
-    /// The call that each Call object carries, by number.
-    in_flight: RefCell<Vec<Option<Carried>>>,
+    /// How many there are.
+    made: Cell<u32>,
+    /// What each Call object carries, by number.
+    slots: [Slot; MAXIMUM_CALLS],
     /// Calls that wait until a Call object is free, in order.
     waiting: RefCell<VecDeque<Weak<OutgoingCall>>>,
     has_waiting: Cell<bool>,
@@ -55,7 +61,8 @@ impl Calls {
     pub(crate) const fn new() -> Self {
         Self {
             free: FreeBodies::new(),
-            in_flight: RefCell::new(Vec::new()),
+            made: Cell::new(0),
+            slots: [const { Slot { buffer: Cell::new(None), call: Cell::new(None) } }; MAXIMUM_CALLS],
             waiting: RefCell::new(VecDeque::new()),
             has_waiting: Cell::new(false),
         }
@@ -72,9 +79,8 @@ impl Calls {
 
     #[cold]
     fn make(&self) -> Result<Box<Body>, Error> {
-        // Its number is less than `MAXIMUM_CALLS`.
-        let index = self.in_flight.borrow().len() as u32;
-        if index >= MAXIMUM_CALLS {
+        let index = self.made.get();
+        if index as usize >= MAXIMUM_CALLS {
             return Err(Error::overloaded("all calls of this process are in flight".into()));
         }
         let address = page_address(index)?;
@@ -82,7 +88,8 @@ impl Calls {
         // SAFETY: the kernel has just mapped the Call's page there, and the Call is never closed.
         let buffer = unsafe { Buffer::at(address) }
             .ok_or_else(|| Error::failed("a call's page is never at address 0".into()))?;
-        self.in_flight.borrow_mut().push(None);
+        self.made.set(index + 1);
+        self.slots[index as usize].buffer.set(Some(buffer));
         Ok(Body::of_call(CallId { handle, index, buffer }))
     }
 
@@ -95,7 +102,7 @@ impl Calls {
     /// Queues a call that found no free Call. Errors: `overloaded` when too many wait.
     pub(crate) fn wait(&self, call: &Rc<OutgoingCall>) -> Result<(), Error> {
         let mut waiting = self.waiting.borrow_mut();
-        if self.in_flight.borrow().is_empty() || waiting.len() >= MAXIMUM_WAITING {
+        if self.made.get() == 0 || waiting.len() >= MAXIMUM_WAITING {
             return Err(Error::overloaded("too many calls wait to be sent".into()));
         }
         waiting.push_back(Rc::downgrade(call));
@@ -127,14 +134,14 @@ impl Calls {
     #[inline]
     pub(crate) fn begin(&self, id: &CallId, call: &Rc<OutgoingCall>) {
         id.buffer.set_in_flight();
-        if let Some(slot) = self.in_flight.borrow_mut().get_mut(id.index as usize) {
-            *slot = Some(Carried { buffer: id.buffer, call: Rc::downgrade(call) });
+        if let Some(slot) = self.slots.get(id.index as usize) {
+            slot.call.set(NonNull::new(Rc::as_ptr(call).cast_mut()));
         }
     }
 
-    /// Ends a call that its caller no longer wants, sent or not.
+    /// Ends a call that its caller no longer wants, sent or not. The call is going.
     pub(crate) fn abandon(&self, id: &CallId) {
-        let carried = self.in_flight.borrow_mut().get_mut(id.index as usize).and_then(Option::take);
+        let carried = self.slots.get(id.index as usize).and_then(|slot| slot.call.take());
         if carried.is_some() && !runtime().pending.withdraw(id.handle) {
             cancel(id);
         }
@@ -147,25 +154,22 @@ impl Calls {
         while left != 0 {
             let mut index = left.trailing_zeros() as usize;
             left &= left - 1;
-            let count = self.in_flight.borrow().len();
-            while index < count {
-                if let Some(call) = self.take_done(index) {
-                    call.answered();
+            while let Some(slot) = self.slots.get(index) {
+                let Some(buffer) = slot.buffer.get() else { break };
+                if buffer.is_done()
+                    && let Some(call) = slot.call.take()
+                {
+                    // SAFETY: a call is in a reference count, and stays there at least until it has
+                    // taken itself out of the slot. The count is raised, for telling of the answer may drop others.
+                    let call = unsafe {
+                        Rc::increment_strong_count(call.as_ptr());
+                        Rc::from_raw(call.as_ptr())
+                    };
+                    call.answered(buffer);
                 }
                 index += COMPLETION_BITS as usize;
             }
         }
-    }
-
-    /// The call that Call number `index` carries, if it is done.
-    #[inline]
-    fn take_done(&self, index: usize) -> Option<Rc<OutgoingCall>> {
-        let mut in_flight = self.in_flight.borrow_mut();
-        let slot = in_flight.get_mut(index)?;
-        if !slot.as_ref()?.buffer.is_done() {
-            return None;
-        }
-        slot.take()?.call.upgrade()
     }
 }
 

@@ -61,8 +61,8 @@ pub(crate) struct Body {
     segments: Segments,
     capabilities: CapTable,
     place: Place,
-    /// The next one in the list of free bodies.
-    next: Option<Box<Body>>,
+    /// The next one in the list of free bodies that this one is in.
+    next: Option<NonNull<Body>>,
 }
 
 impl Body {
@@ -265,50 +265,68 @@ fn too_large() -> Error {
     Error::failed(alloc::format!("message too large: a message is at most {MAXIMUM_WORDS} words"))
 }
 
-/// Free bodies of one kind, all clean.
+/// A list of free bodies, all clean. It owns them.
 pub(crate) struct FreeBodies {
-    first: Cell<Option<Box<Body>>>,
-    count: Cell<u32>,
+    first: Cell<Option<NonNull<Body>>>,
 }
 
 impl FreeBodies {
     pub(crate) const fn new() -> Self {
-        Self { first: Cell::new(None), count: Cell::new(0) }
+        Self { first: Cell::new(None) }
     }
 
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.count.get() == 0
+        self.first.get().is_none()
     }
 
     /// Takes one out.
     #[inline]
     pub(crate) fn pop(&self) -> Option<Box<Body>> {
-        let mut body = self.first.take()?;
+        let first = self.first.get()?;
+        // SAFETY: what is in the list was a box, which `push` gave up, and is in no other list.
+        let mut body = unsafe { Box::from_raw(first.as_ptr()) };
         self.first.set(body.next.take());
-        self.count.set(self.count.get() - 1);
         Some(body)
     }
 
     /// Puts one in.
     #[inline]
     pub(crate) fn push(&self, mut body: Box<Body>) {
-        body.next = self.first.take();
-        self.first.set(Some(body));
-        self.count.set(self.count.get() + 1);
+        body.next = self.first.get();
+        self.first.set(Some(NonNull::from(Box::leak(body))));
+    }
+}
+
+/// Free bodies with blocks.
+pub(crate) struct FreeBlocks {
+    free: FreeBodies,
+    count: Cell<u32>,
+}
+
+impl FreeBlocks {
+    pub(crate) const fn new() -> Self {
+        Self { free: FreeBodies::new(), count: Cell::new(0) }
     }
 
-    /// A body with a block.
     #[inline]
     fn take(&self) -> Box<Body> {
-        self.pop().unwrap_or_else(Body::of_block)
+        match self.free.pop() {
+            Some(body) => {
+                self.count.set(self.count.get() - 1);
+                body
+            }
+            None => Body::of_block(),
+        }
     }
 
     /// Keeps a body, if not too many are kept already.
     #[inline]
     fn put(&self, body: Box<Body>) {
-        if self.count.get() < KEPT_BLOCKS {
-            self.push(body);
+        let count = self.count.get();
+        if count < KEPT_BLOCKS {
+            self.count.set(count + 1);
+            self.free.push(body);
         }
     }
 }

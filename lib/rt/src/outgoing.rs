@@ -99,7 +99,7 @@ fn build(
 }
 
 /// An empty message in the page of a Call, if one is free and no other call waits for it.
-#[inline]
+#[inline(always)]
 fn message_to_send() -> Message {
     let calls = &runtime().calls;
     if !calls.has_waiting()
@@ -177,15 +177,16 @@ struct Extra {
 
 /// A call.
 pub(crate) struct OutgoingCall {
-    interface: u64,
-    method: u16,
-    /// The object behind a handle that is called, if it was known from the start.
-    handle: Option<Rc<Handle>>,
+    // In the order in which a drop finds out soonest that there is nothing to do.
+    extra: Cell<Option<Box<Extra>>>,
     /// The request, until it was handed over or answered.
     request: Cell<Option<Message>>,
-    answer: OnceCell<Result<Message, Box<Error>>>,
     waker: Cell<Option<Waker>>,
-    extra: Cell<Option<Box<Extra>>>,
+    /// The object behind a handle that is called, if it was known from the start.
+    handle: Option<Rc<Handle>>,
+    interface: u64,
+    method: u16,
+    answer: OnceCell<Result<Message, Box<Error>>>,
 }
 
 impl OutgoingCall {
@@ -262,6 +263,7 @@ impl OutgoingCall {
     /// Hands the request in the page of a Call over, to be submitted.
     #[inline]
     fn submit(self: &Rc<Self>, id: &CallId, words: usize, capabilities: usize) {
+        runtime().pending.flush();
         runtime().calls.begin(id, self);
         runtime().pending.submit(Submission {
             call: id.handle,
@@ -357,11 +359,10 @@ impl OutgoingCall {
         self.extra(|extra| extra.task = Some(task));
     }
 
-    /// Takes the answer out of the Call's page, which the kernel has filled.
+    /// Takes the answer out of its Call's page, which the kernel has filled.
     #[inline]
-    pub(crate) fn answered(&self) {
+    pub(crate) fn answered(&self, buffer: Buffer) {
         let Some(mut message) = self.request.take() else { return };
-        let Some(CallId { buffer, .. }) = message.call().copied() else { return };
         let (status, info) = buffer.outcome();
         if status == Status::Ok && info.words() <= MAXIMUM_WORDS && info.capabilities() == 0 {
             message.become_answer(info.words(), CapTable::new());
@@ -424,14 +425,30 @@ impl OutgoingCall {
 impl Drop for OutgoingCall {
     #[inline]
     fn drop(&mut self) {
-        if let Some(message) = self.request.take()
-            && let Some(call) = message.call()
-        {
-            runtime().calls.abandon(call);
+        if let Some(request) = self.request.take() {
+            abandon(request);
         }
-        if let Some(Extra { task: Some(task), .. }) = self.extra.get_mut().as_deref() {
-            runtime().executor.cancel(*task);
+        if let Some(extra) = self.extra.take() {
+            end(&extra);
         }
+    }
+}
+
+/// Gives up a call that was not answered.
+#[cold]
+#[inline(never)]
+fn abandon(request: Message) {
+    if let Some(call) = request.call() {
+        runtime().calls.abandon(call);
+    }
+}
+
+/// Ends the task that runs a call, if there is one.
+#[cold]
+#[inline(never)]
+fn end(extra: &Extra) {
+    if let Some(task) = extra.task {
+        runtime().executor.cancel(task);
     }
 }
 

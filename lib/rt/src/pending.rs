@@ -30,10 +30,9 @@ impl Pending {
         }
     }
 
-    /// Holds a submit back.
+    /// Holds a submit back. The caller called [`Self::flush`] before.
     #[inline]
     pub(crate) fn submit(&self, submission: Submission) {
-        self.flush();
         self.submission.set(submission);
         self.held.set(Held::Submit);
     }

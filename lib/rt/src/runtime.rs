@@ -13,7 +13,7 @@ use crate::{
     buffer::Buffer,
     calls::Calls,
     executor::{Executor, Timers},
-    message::FreeBodies,
+    message::FreeBlocks,
     objects::Objects,
     pending::Pending,
     signal::Signals,
@@ -46,7 +46,7 @@ pub(crate) struct Runtime {
     /// Call objects.
     pub(crate) calls: Calls,
     /// Memory of messages that are in no Call's page.
-    pub(crate) blocks: FreeBodies,
+    pub(crate) blocks: FreeBlocks,
     /// The operation that waits for the next system call.
     pub(crate) pending: Pending,
     /// Objects that this process serves.
@@ -72,7 +72,7 @@ impl Runtime {
             executor: Executor::new(),
             timers: Timers::new(),
             calls: Calls::new(),
-            blocks: FreeBodies::new(),
+            blocks: FreeBlocks::new(),
             pending: Pending::new(),
             objects: Objects::new(),
             serving: Cell::new(0),

@@ -27,7 +27,7 @@ pub(crate) struct Segments {
     first: NonNull<u64>,
     /// Words that a builder took or that were received.
     used: u32,
-    /// Words that may not be zero.
+    /// Words that may not be zero, besides the first [`COPIED_AT_ONCE`] and those in use.
     dirty: u32,
     /// Words that may still be read.
     traversal: Cell<u64>,
@@ -68,7 +68,6 @@ impl Segments {
     pub(crate) fn begin(&mut self) {
         if self.used == 0 {
             self.used = 1;
-            self.dirty = self.dirty.max(1);
         }
     }
 
@@ -76,8 +75,10 @@ impl Segments {
     #[inline]
     pub(crate) fn set_used(&mut self, words: usize) {
         debug_assert!(words <= MAXIMUM_WORDS);
+        if self.used as usize > COPIED_AT_ONCE {
+            self.dirty = self.dirty.max(self.used);
+        }
         self.used = words as u32;
-        self.dirty = self.dirty.max(self.used).max(COPIED_AT_ONCE as u32);
     }
 
     /// Makes the first segment as new.
@@ -85,7 +86,7 @@ impl Segments {
     pub(crate) fn clean(&mut self) {
         // SAFETY: the first segment has more words than this, and they belong to this value.
         unsafe { self.first.cast::<[u64; COPIED_AT_ONCE]>().write([0; COPIED_AT_ONCE]) };
-        if self.dirty as usize > COPIED_AT_ONCE {
+        if self.dirty.max(self.used) as usize > COPIED_AT_ONCE {
             self.clean_rest();
         }
         self.used = 0;
@@ -95,8 +96,8 @@ impl Segments {
 
     #[cold]
     fn clean_rest(&mut self) {
-        let rest = self.dirty as usize - COPIED_AT_ONCE;
-        // SAFETY: `dirty` words of the first segment belong to this value.
+        let rest = self.dirty.max(self.used) as usize - COPIED_AT_ONCE;
+        // SAFETY: `dirty` and `used` words of the first segment belong to this value.
         unsafe { self.first.add(COPIED_AT_ONCE).write_bytes(0, rest) };
     }
 
@@ -112,8 +113,6 @@ impl Segments {
             return None;
         }
         self.used = start + words;
-        // It only grows while a message is built.
-        self.dirty = self.dirty.max(self.used);
         Some(start)
     }
 

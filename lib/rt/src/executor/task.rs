@@ -1,4 +1,4 @@
-//! Tasks: a slab of them, and the list of those that are ready.
+//! Tasks: a table of them, and the list of those that are ready.
 //!
 //! ```text
 //!   free --spawn--> ready --run_next--> running --pending--> idle --wake--> ready
@@ -8,9 +8,9 @@
 //!
 //! A waker is the task's number and generation, without a count and without memory; waking a task that has
 //! ended does nothing.
-use alloc::{boxed::Box, vec::Vec};
+use alloc::boxed::Box;
 use core::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell},
     future::Future,
     mem::ManuallyDrop,
     pin::Pin,
@@ -19,6 +19,12 @@ use core::{
 };
 
 use crate::runtime::runtime;
+
+/// Tasks in one chunk of the table. Chunks are made as they are needed, and never move.
+const CHUNK: usize = 64;
+
+/// Chunks of the table.
+const CHUNKS: usize = 256;
 
 /// The end of a list of tasks.
 const NONE: u32 = u32::MAX;
@@ -74,16 +80,29 @@ enum State {
 
 struct Slot {
     /// `None` while it is running, and when there is none.
-    task: Option<Task>,
-    generation: u32,
-    state: State,
+    task: Cell<Option<Task>>,
+    generation: Cell<u32>,
+    state: Cell<State>,
     /// The next one in the list that the slot is in.
-    next: u32,
+    next: Cell<u32>,
+}
+
+impl Slot {
+    const fn new() -> Self {
+        Self {
+            task: Cell::new(None),
+            generation: Cell::new(0),
+            state: Cell::new(State::Free),
+            next: Cell::new(NONE),
+        }
+    }
 }
 
 /// All tasks.
 pub(crate) struct Executor {
-    slots: RefCell<Vec<Slot>>,
+    chunks: [OnceCell<Box<[Slot; CHUNK]>>; CHUNKS],
+    /// Slots that were ever used.
+    used: Cell<u32>,
     free: Cell<u32>,
     first_ready: Cell<u32>,
     last_ready: Cell<u32>,
@@ -94,7 +113,8 @@ pub(crate) struct Executor {
 impl Executor {
     pub(crate) const fn new() -> Self {
         Self {
-            slots: RefCell::new(Vec::new()),
+            chunks: [const { OnceCell::new() }; CHUNKS],
+            used: Cell::new(0),
             free: Cell::new(NONE),
             first_ready: Cell::new(NONE),
             last_ready: Cell::new(NONE),
@@ -102,7 +122,7 @@ impl Executor {
         }
     }
 
-    /// Adds a task; it runs when its turn comes.
+    /// Adds a task; it runs when its turn comes. Panics when there are too many.
     pub(crate) fn spawn(&self, task: Task) -> TaskId {
         let id = self.reserve();
         self.put(id, task);
@@ -118,12 +138,15 @@ impl Executor {
     pub(crate) fn spare(&self) -> TaskId {
         match self.spare.get() {
             Some(id) => id,
-            None => {
-                let id = self.reserve();
-                self.spare.set(Some(id));
-                id
-            }
+            None => self.renew_spare(),
         }
+    }
+
+    #[cold]
+    fn renew_spare(&self) -> TaskId {
+        let id = self.reserve();
+        self.spare.set(Some(id));
+        id
     }
 
     /// Makes the future that was polled under the spare number a task.
@@ -134,18 +157,21 @@ impl Executor {
     }
 
     fn put(&self, id: TaskId, task: Task) {
-        if let Some(slot) = self.slots.borrow_mut().get_mut(id.index as usize) {
-            slot.task = Some(task);
+        if let Some(slot) = self.slot(id.index) {
+            slot.task.set(Some(task));
         }
     }
 
     /// Ends a task.
     pub(crate) fn cancel(&self, id: TaskId) {
-        let ended = self.release(id);
-        drop(ended);
+        if let Some(slot) = self.slot_of(id) {
+            self.release(id.index, slot);
+            drop(slot.task.take());
+        }
     }
 
     /// Whether a task waits for its turn.
+    #[inline]
     pub(crate) fn has_ready(&self) -> bool {
         self.first_ready.get() != NONE
     }
@@ -154,86 +180,93 @@ impl Executor {
     #[inline]
     pub(crate) fn run_next(&self) -> bool {
         let index = self.first_ready.get();
-        let mut slots = self.slots.borrow_mut();
-        let Some(slot) = slots.get_mut(index as usize) else { return false };
-        self.first_ready.set(slot.next);
-        if slot.next == NONE {
+        let Some(slot) = self.slot(index) else { return false };
+        let next = slot.next.get();
+        self.first_ready.set(next);
+        if next == NONE {
             self.last_ready.set(NONE);
         }
-        if slot.state == State::Ended {
-            slot.state = State::Free;
-            slot.next = self.free.replace(index);
+        if slot.state.get() == State::Ended {
+            self.free(index, slot);
             return true;
         }
-        slot.state = State::Idle;
-        let id = TaskId { index, generation: slot.generation };
-        let task = slot.task.take();
-        drop(slots);
-        if let Some(task) = task {
-            self.run(id, task);
+        slot.state.set(State::Idle);
+        if let Some(task) = slot.task.take() {
+            self.run(index, slot, task);
         }
         true
     }
 
     #[inline]
-    fn run(&self, id: TaskId, mut task: Task) {
-        let waker = id.waker();
-        if task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-            self.release(id);
-            drop(task);
+    fn run(&self, index: u32, slot: &Slot, mut task: Task) {
+        let generation = slot.generation.get();
+        let waker = TaskId { index, generation }.waker();
+        let poll = task.as_mut().poll(&mut Context::from_waker(&waker));
+        if slot.generation.get() != generation {
+            // It was cancelled while it ran, and dropped when this returns.
             return;
         }
-        let mut slots = self.slots.borrow_mut();
-        match slots.get_mut(id.index as usize) {
-            Some(slot) if slot.generation == id.generation => slot.task = Some(task),
-            // It was cancelled while it ran.
-            _ => {
-                drop(slots);
-                drop(task);
-            }
+        if poll.is_pending() {
+            slot.task.set(Some(task));
+        } else {
+            self.release(index, slot);
         }
+    }
+
+    #[inline]
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        let index = index as usize;
+        self.chunks.get(index / CHUNK)?.get()?.get(index % CHUNK)
+    }
+
+    /// The slot of a task, if it has not ended.
+    #[inline]
+    fn slot_of(&self, id: TaskId) -> Option<&Slot> {
+        self.slot(id.index).filter(|slot| slot.generation.get() == id.generation)
     }
 
     fn reserve(&self) -> TaskId {
-        let mut slots = self.slots.borrow_mut();
-        let index = self.free.get();
-        if let Some(slot) = slots.get_mut(index as usize) {
-            self.free.set(slot.next);
-            slot.state = State::Idle;
-            return TaskId { index, generation: slot.generation };
+        let mut index = self.free.get();
+        if index == NONE {
+            index = self.used.get();
+            let chunk = self.chunks.get(index as usize / CHUNK);
+            let Some(chunk) = chunk else { panic!("more than {} tasks", CHUNK * CHUNKS) };
+            chunk.get_or_init(|| Box::new([const { Slot::new() }; CHUNK]));
+            self.used.set(index + 1);
         }
-        // Memory ends long before 2^32 tasks.
-        let index = slots.len() as u32;
-        slots.push(Slot { task: None, generation: 0, state: State::Idle, next: NONE });
-        TaskId { index, generation: 0 }
+        let Some(slot) = self.slot(index) else { unreachable!("its chunk was just made") };
+        if index == self.free.get() {
+            self.free.set(slot.next.get());
+        }
+        slot.state.set(State::Idle);
+        TaskId { index, generation: slot.generation.get() }
     }
 
-    /// Frees a task's slot. What is returned is to be dropped when nothing is borrowed.
-    fn release(&self, id: TaskId) -> Option<Task> {
-        let mut slots = self.slots.borrow_mut();
-        let slot = slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
-        slot.generation = slot.generation.wrapping_add(1);
-        if slot.state == State::Ready {
-            slot.state = State::Ended;
+    /// Ends the use of a slot. Its task, if it has one, is the caller's to drop.
+    fn release(&self, index: u32, slot: &Slot) {
+        slot.generation.set(slot.generation.get().wrapping_add(1));
+        if slot.state.get() == State::Ready {
+            slot.state.set(State::Ended);
         } else {
-            slot.state = State::Free;
-            slot.next = self.free.replace(id.index);
+            self.free(index, slot);
         }
-        slot.task.take()
+    }
+
+    fn free(&self, index: u32, slot: &Slot) {
+        slot.state.set(State::Free);
+        slot.next.set(self.free.replace(index));
     }
 
     #[inline]
     fn wake(&self, id: TaskId) {
-        let mut slots = self.slots.borrow_mut();
-        let Some(slot) = slots.get_mut(id.index as usize) else { return };
-        if slot.generation != id.generation || slot.state != State::Idle {
+        let Some(slot) = self.slot_of(id) else { return };
+        if slot.state.get() != State::Idle {
             return;
         }
-        slot.state = State::Ready;
-        slot.next = NONE;
-        let last = self.last_ready.replace(id.index);
-        match slots.get_mut(last as usize) {
-            Some(last) => last.next = id.index,
+        slot.state.set(State::Ready);
+        slot.next.set(NONE);
+        match self.slot(self.last_ready.replace(id.index)) {
+            Some(last) => last.next.set(id.index),
             None => self.first_ready.set(id.index),
         }
     }
