@@ -8,7 +8,7 @@ extern crate alloc;
 use alloc::rc::Rc;
 use schema::test_capnp::echo;
 
-rt::program!(main);
+rt::program!(run);
 
 struct Echo;
 
@@ -23,7 +23,7 @@ impl echo::Server for Echo {
     }
 }
 
-async fn main(environment: rt::Environment) -> Result<(), capnp::Error> {
+async fn run(environment: rt::Environment) -> Result<(), capnp::Error> {
     environment.export("echo", rt::serve::<echo::Client, _>(Rc::new(Echo))).await?;
     core::future::pending().await
 }

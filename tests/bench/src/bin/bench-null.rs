@@ -3,8 +3,8 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-rt::program!(main);
+rt::program!(run);
 
-async fn main(_: rt::Environment) -> Result<(), capnp::Error> {
+async fn run(_: rt::Environment) -> Result<(), capnp::Error> {
     Ok(())
 }

@@ -7,9 +7,9 @@ use abi::{Event, MessageInfo};
 use bench::raw;
 use capnp::capability::Client;
 
-rt::program!(main);
+rt::program!(run);
 
-async fn main(environment: rt::Environment) -> Result<(), capnp::Error> {
+async fn run(environment: rt::Environment) -> Result<(), capnp::Error> {
     let endpoint =
         environment.own_process().endpoint_request().send().promise.await?.get()?.get_endpoint()?;
     let facet = endpoint.mint_request().send().promise.await?;

@@ -16,7 +16,7 @@ use schema::system_capnp::power;
 use schema::test_capnp::echo;
 use schema::time_capnp::clock;
 
-rt::program!(main);
+rt::program!(run);
 
 /// Repetitions of what is short.
 const MANY: u64 = 2000;
@@ -33,7 +33,7 @@ fn report(name: &str, start: u64, count: u64) {
     log::info!("UB {name} {}", (time_stamp() - start) / count);
 }
 
-async fn main(environment: rt::Environment) -> Result<(), Error> {
+async fn run(environment: rt::Environment) -> Result<(), Error> {
     calibrate();
     null_system_call();
     // The argument "only" leaves the others out, for profiles.
