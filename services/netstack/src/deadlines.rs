@@ -3,84 +3,130 @@
 use alloc::{vec, vec::Vec};
 use core::time::Duration;
 
-/// A deadline that never comes.
-const NEVER: u64 = u64::MAX;
+/// Place of a slot that has no deadline.
+const NOWHERE: u16 = u16::MAX;
 
-/// A tournament tree: the leaves are the slots' deadlines in microseconds, each node is the earlier of its two
-/// children. Changing one costs the tree's height, reading the earliest costs nothing.
+/// A binary heap of the slots that have a deadline, earliest first, which knows each slot's place. So a change costs
+/// the height of a heap of those only, and few have one at a time.
 ///
 /// ```text
-///              [1] earliest of all
-///          [2]             [3]
-///       [4]   [5]       [6]   [7]      <- leaves: slot i is node `leaves + i`
+///   heap:    [ 10 ms, slot 3 ][ 15 ms, slot 0 ][ 1 s, slot 7 ]     each entry is no later than those at 2i+1 and 2i+2
+///   places:  slot 0 -> 1, slot 3 -> 0, slot 7 -> 2, all others -> nowhere
 /// ```
 pub struct Deadlines {
-    nodes: Vec<u64>,
-    leaves: usize,
+    heap: Vec<Entry>,
+    places: Vec<u16>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Microseconds.
+    at: u64,
+    slot: u16,
 }
 
 impl Deadlines {
-    /// Makes one for `slots` slots, without any deadline.
+    /// Makes one for `slots` slots (at most 65535), without any deadline.
     pub fn new(slots: usize) -> Self {
-        let leaves = slots.next_power_of_two().max(2);
-        Self { nodes: vec![NEVER; leaves * 2], leaves }
+        Self { heap: Vec::with_capacity(slots), places: vec![NOWHERE; slots.min(NOWHERE.into())] }
     }
 
     /// Sets or clears the deadline of one slot. A slot out of range is ignored.
     pub fn set(&mut self, slot: usize, deadline: Option<Duration>) {
-        let value = deadline.map_or(NEVER, |time| u64::try_from(time.as_micros()).unwrap_or(NEVER));
-        if slot >= self.leaves {
-            return;
-        }
-        let mut node = self.leaves + slot;
-        if self.node(node) == value {
-            return;
-        }
-        self.nodes[node] = value;
-        while node > 1 {
-            node /= 2;
-            let earlier = self.node(node * 2).min(self.node(node * 2 + 1));
-            if self.node(node) == earlier {
-                return;
+        let Some(&place) = self.places.get(slot) else { return };
+        let at = deadline.map(microseconds);
+        match (at, place) {
+            (None, NOWHERE) => {}
+            (None, place) => self.remove(place.into()),
+            (Some(at), NOWHERE) => {
+                // Slots are fewer than 65536, and each is in the heap at most once.
+                let entry = Entry { at, slot: slot as u16 };
+                self.heap.push(entry);
+                self.rise(self.heap.len() - 1, entry);
             }
-            self.nodes[node] = earlier;
+            (Some(at), place) => self.replace(place.into(), Entry { at, slot: slot as u16 }),
         }
     }
 
     /// The deadline of one slot.
     pub fn get(&self, slot: usize) -> Option<Duration> {
-        let deadline = *self.nodes.get(self.leaves + slot)?;
-        (deadline != NEVER).then(|| Duration::from_micros(deadline))
+        let place = usize::from(*self.places.get(slot)?);
+        Some(Duration::from_micros(self.heap.get(place)?.at))
     }
 
     /// The earliest deadline.
     pub fn earliest(&self) -> Option<Duration> {
-        let earliest = self.node(1);
-        (earliest != NEVER).then(|| Duration::from_micros(earliest))
+        Some(Duration::from_micros(self.heap.first()?.at))
     }
 
     /// Takes one slot whose deadline has come by `now`, and clears it.
     pub fn take_due(&mut self, now: Duration) -> Option<usize> {
-        let now = u64::try_from(now.as_micros()).unwrap_or(NEVER);
-        if self.node(1) == NEVER || self.node(1) > now {
+        let first = *self.heap.first()?;
+        if first.at > microseconds(now) {
             return None;
         }
-        let mut node = 1;
-        while node < self.leaves {
-            node *= 2;
-            if self.node(node) > now {
-                node += 1;
-            }
-        }
-        let slot = node - self.leaves;
-        self.set(slot, None);
-        Some(slot)
+        self.remove(0);
+        Some(first.slot.into())
     }
 
-    /// A node's value. Nodes are numbered from 1 below twice the leaves, which the vector holds.
-    fn node(&self, index: usize) -> u64 {
-        self.nodes[index]
+    /// Takes the entry at a place out: the last one comes in its stead.
+    fn remove(&mut self, place: usize) {
+        let Some(last) = self.heap.pop() else { return };
+        if let Some(removed) = self.heap.get(place) {
+            self.places[usize::from(removed.slot)] = NOWHERE;
+            self.replace(place, last);
+        } else {
+            self.places[usize::from(last.slot)] = NOWHERE;
+        }
     }
+
+    /// Puts an entry in the stead of the one at a place, and moves it to where it belongs.
+    fn replace(&mut self, place: usize, entry: Entry) {
+        if entry.at < self.heap[place].at { self.rise(place, entry) } else { self.sink(place, entry) }
+    }
+
+    /// Moves an entry from a place towards the front.
+    fn rise(&mut self, mut place: usize, entry: Entry) {
+        while place > 0 {
+            let parent = (place - 1) / 2;
+            if self.heap[parent].at <= entry.at {
+                break;
+            }
+            self.put(place, self.heap[parent]);
+            place = parent;
+        }
+        self.put(place, entry);
+    }
+
+    /// Moves an entry from a place towards the back.
+    fn sink(&mut self, mut place: usize, entry: Entry) {
+        loop {
+            let left = place * 2 + 1;
+            let Some(child) = (left..left + 2)
+                .filter(|child| *child < self.heap.len())
+                .min_by_key(|child| self.heap[*child].at)
+            else {
+                break;
+            };
+            if self.heap[child].at >= entry.at {
+                break;
+            }
+            self.put(place, self.heap[child]);
+            place = child;
+        }
+        self.put(place, entry);
+    }
+
+    /// Writes an entry to a place of the heap. All places and slots in here come from the heap itself.
+    fn put(&mut self, place: usize, entry: Entry) {
+        self.heap[place] = entry;
+        self.places[usize::from(entry.slot)] = place as u16;
+    }
+}
+
+fn microseconds(time: Duration) -> u64 {
+    // Saturates after half a million years.
+    time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros().into())
 }
 
 #[cfg(test)]
@@ -100,6 +146,7 @@ mod tests {
         let mut due: Vec<_> = core::iter::from_fn(|| deadlines.take_due(MS(20))).collect();
         due.sort_unstable();
         assert_eq!(due, [1, 2, 4]);
+        assert_eq!((deadlines.get(0), deadlines.get(1)), (Some(MS(30)), None));
         assert_eq!(deadlines.earliest(), Some(MS(30)));
         deadlines.set(0, None);
         assert_eq!(deadlines.earliest(), None);
@@ -111,13 +158,20 @@ mod tests {
         let mut deadlines = Deadlines::new(100);
         let mut plain = [None; 100];
         let mut random = 1u64;
-        for _ in 0..5000 {
+        for _ in 0..20_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let slot = (random >> 33) as usize % 100;
             let deadline = (random & 0x30 != 0).then(|| MS(random >> 50));
             deadlines.set(slot, deadline);
             plain[slot] = deadline;
+            if random & 0xf00 == 0 {
+                let taken = deadlines.take_due(MS(1 << 13));
+                let due = taken.map(|slot| plain[slot].take().unwrap());
+                assert!(due.is_none_or(|due| plain.iter().flatten().all(|other| *other >= due)));
+                assert_eq!(taken.is_none(), plain.iter().flatten().all(|other| *other > MS(1 << 13)));
+            }
             assert_eq!(deadlines.earliest(), plain.iter().flatten().min().copied());
+            assert_eq!(deadlines.get(slot), plain[slot]);
         }
     }
 
@@ -125,6 +179,6 @@ mod tests {
     fn a_slot_out_of_range_changes_nothing() {
         let mut deadlines = Deadlines::new(2);
         deadlines.set(7, Some(MS(1)));
-        assert_eq!(deadlines.earliest(), None);
+        assert_eq!((deadlines.earliest(), deadlines.get(7)), (None, None));
     }
 }

@@ -4,6 +4,8 @@
 //! are counted, so that each goes straight to the one socket that it is for, and so that nothing
 //! reaches the interface that is not addressed to its own address (see [`crate::network`] on stand-ins).
 
+use core::cmp::Ordering;
+
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, EthernetAddress, EthernetFrame,
     EthernetProtocol, IpProtocol, Ipv4Address, Ipv4Cidr, Ipv4Packet, TcpPacket, UdpPacket,
@@ -21,7 +23,7 @@ pub struct Identity {
 }
 
 /// A TCP connection, by what differs between those of one address: the peer, and the own port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionKey {
     /// The peer's address.
     pub peer_address: Ipv4Address,
@@ -29,6 +31,27 @@ pub struct ConnectionKey {
     pub peer_port: u16,
     /// The own port.
     pub local_port: u16,
+}
+
+impl ConnectionKey {
+    /// All of it in one word, for comparing.
+    fn word(self) -> u64 {
+        u64::from(self.peer_address.to_bits()) << 32
+            | u64::from(self.peer_port) << 16
+            | u64::from(self.local_port)
+    }
+}
+
+impl Ord for ConnectionKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.word().cmp(&other.word())
+    }
+}
+
+impl PartialOrd for ConnectionKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Whether a segment asks for a new connection.

@@ -24,7 +24,8 @@ use crate::{
     network::is_host,
     table::Id,
     tcp::{
-        ConnectFailure, Connection, ConnectionInfo, Listener, Origin, Phase, Stream, pump::ClientDirection,
+        ConnectFailure, Connection, ConnectionInfo, Listener, Look, Origin, Phase, Stream,
+        pump::ClientDirection,
     },
     udp::{Peer, UdpSocket},
     waiters::Waiters,
@@ -272,7 +273,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         else {
             return false;
         };
-        connection.stream = Some(Stream { end, doorbell, direction: ClientDirection::Open });
+        connection.stream = Some(Stream { end, doorbell, direction: ClientDirection::Open, look: Look::Now });
         if connection.phase == Phase::Claimed {
             connection.phase = Phase::Held;
         }
@@ -298,11 +299,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         let Some(connection) = self.connections.get_mut(id) else { return };
         match connection.state() {
             State::Closed if connection.is_silent() => return self.free(id),
-            State::TimeWait => {
-                connection.stream = None;
-                connection.phase = Phase::Orphaned(now + ORPHAN_TIMEOUT);
-                self.rest(id);
-            }
+            State::TimeWait => self.rest(id),
             _ if connection.stream.is_some() => connection.phase = Phase::Orphaned(now + ORPHAN_TIMEOUT),
             _ => return self.abort_unclaimed(id, now),
         }

@@ -83,7 +83,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
                     match self.connections.get(id).map(Connection::state) {
                         Some(State::TimeWait | State::Closed) if segment == Segment::Opening => {
                             self.by_key.remove(&key);
-                            if self.time_wait.contains(&id) {
+                            if self.connections.get(id).is_some_and(|old| old.phase == Phase::Resting) {
                                 self.free(id);
                             }
                         }
@@ -260,7 +260,13 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         if self.by_key.get(&connection.key) == Some(&id) {
             self.by_key.remove(&connection.key);
         }
-        forget(&mut self.time_wait, id);
+        if connection.phase == Phase::Resting {
+            // Mostly the oldest, which is at the front.
+            match self.time_wait.front() {
+                Some(front) if *front == id => drop(self.time_wait.pop_front()),
+                _ => forget(&mut self.time_wait, id),
+            }
+        }
         self.work.clear_deadline(self.connection_item(id));
         connection.waiters.wake();
         if let Some(mut stream) = connection.stream.take() {
@@ -274,10 +280,10 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
 
     /// Lets a connection without a client rest in TIME-WAIT, where the oldest makes place.
     pub(super) fn rest(&mut self, id: Id) {
-        if self.time_wait.contains(&id) {
-            return;
-        }
         self.disown(id);
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connection.stream = None;
+        connection.phase = Phase::Resting;
         self.time_wait.push_back(id);
         if self.time_wait.len() > TIME_WAIT
             && let Some(&oldest) = self.time_wait.front()

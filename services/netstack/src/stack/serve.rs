@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use ring::{SharedMemory, Sleep};
+use ring::{PeerFault, SharedMemory, Sleep};
 use smoltcp::{
     iface::{Interface, PollResult, SocketSet},
-    socket::tcp::State,
+    socket::tcp::{Socket, State},
     wire::Ipv4Address,
 };
 
@@ -18,8 +18,8 @@ use crate::{
     resolver,
     table::Id,
     tcp::{
-        ConnectFailure, Connection, Origin, Phase, forget,
-        pump::{self, ClientDirection, pump},
+        ConnectFailure, Connection, Look, Origin, Phase, Stream, forget,
+        pump::{self, ClientDirection},
     },
     time::{duration, instant, span},
     udp::Progress,
@@ -110,19 +110,12 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         let orphaned = matches!(connection.phase, Phase::Orphaned(_));
         if let Some(stream) = &mut connection.stream {
             let socket = connection.cell.socket();
-            let pumped = if orphaned {
-                pump::from_client(socket, &mut stream.end)
-            } else {
-                pump(socket, &mut stream.end)
-            };
-            match pumped {
-                Ok(direction) => stream.direction = direction,
-                Err(fault) => {
-                    log::warn!("client broke its stream: {fault}");
-                    socket.abort();
-                    stream.end.reset();
-                    stream.direction = ClientDirection::Reset;
-                }
+            if let Err(fault) = pump(socket, stream, connection.phase) {
+                log::warn!("client broke its stream: {fault}");
+                socket.abort();
+                stream.end.reset();
+                stream.direction = ClientDirection::Reset;
+                stream.look = Look::Now;
             }
         }
         if orphaned
@@ -195,7 +188,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
                 // The oldest that made place may have been this one.
                 return self.connections.get(id).is_some();
             }
-            Phase::Orphaned(_) if state == State::Closed => {
+            Phase::Orphaned(_) | Phase::Resting if state == State::Closed => {
                 self.free(id);
                 return false;
             }
@@ -213,11 +206,14 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let orphaned = matches!(connection.phase, Phase::Orphaned(_));
         let Some(stream) = &mut connection.stream else { return };
-        if stream.end.must_ring() {
-            stream.doorbell.ring();
-        }
-        if !orphaned {
-            self.look_at_stream(id);
+        // Otherwise nothing was moved, and the doorbell is still asked for.
+        if stream.look == Look::Now {
+            if stream.end.must_ring() {
+                stream.doorbell.ring();
+            }
+            if !orphaned {
+                self.look_at_stream(id);
+            }
         }
     }
 
@@ -226,11 +222,15 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         let item = self.connection_item(id);
         let Some(connection) = self.connections.get_mut(id) else { return };
         let Some(stream) = &mut connection.stream else { return };
-        if let Some(wants) = pump::wants(connection.cell.socket_ref(), stream.direction)
-            && stream.end.arm(wants) == Sleep::WorkArrived
-        {
-            self.work.add(item);
-        }
+        let socket = connection.cell.socket_ref();
+        stream.look = match pump::wants(socket, stream.direction) {
+            Some(wants) if stream.end.arm(wants) == Sleep::WorkArrived => {
+                self.work.add(item);
+                Look::Now
+            }
+            _ if stream.direction == ClientDirection::Open && !socket.can_send() => Look::WhenRoom,
+            _ => Look::WhenRung,
+        };
     }
 
     fn serve_datagrams(&mut self, id: Id, now: Duration) {
@@ -293,6 +293,30 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         };
         self.work.set_deadline(item, deadline, now);
     }
+}
+
+/// Moves the bytes of a connection both ways, where there are any. What a peer sends to a client that is gone is left alone.
+fn pump<M: SharedMemory, D>(
+    socket: &mut Socket<'_>,
+    stream: &mut Stream<M, D>,
+    phase: Phase,
+) -> Result<(), PeerFault> {
+    let orphaned = matches!(phase, Phase::Orphaned(_));
+    if !orphaned && pump::has_received(socket) {
+        pump::to_client(socket, &mut stream.end)?;
+        stream.look = Look::Now;
+    }
+    // A direction that can send no more has an end to be told of.
+    let worthwhile = match stream.look {
+        Look::Now => true,
+        Look::WhenRoom => socket.can_send() || !socket.may_send(),
+        Look::WhenRung => orphaned || !socket.may_send(),
+    };
+    if worthwhile {
+        stream.direction = pump::from_client(socket, &mut stream.end)?;
+        stream.look = Look::Now;
+    }
+    Ok(())
 }
 
 /// Sets the patience for a peer that has shown that it is there.

@@ -5,8 +5,12 @@
 //!
 //! | size | receive buffer | send buffer | stream to client | stream from client | together | connections | all |
 //! |---|---|---|---|---|---|---|---|
-//! | large | 16 | 64 | 16 | 32 | 132 | 32 | 4224 |
+//! | large | 16 | 64 | 8 | 16 | 108 | 32 | 3456 |
 //! | small | 4 | 8 | 4 | 8 | 28 | 160 | 4480 |
+//!
+//! (and one page for each stream, whose header does not fit beside powers of two). The streams are small because their
+//! pages are cleared, mapped and unmapped on both sides for each connection; what fills a long fat pipe is
+//! the send buffer.
 //!
 //! The window that a peer sees is the receive buffer: while the client keeps reading it is emptied at once, and when
 //! the client stalls it fills and the window closes.
@@ -57,7 +61,7 @@ impl Size {
     /// The byte rings shared with the client.
     pub const fn stream_layout(self) -> StreamLayout {
         let layout = match self {
-            Self::Large => StreamLayout::new(16 << 10, 32 << 10),
+            Self::Large => StreamLayout::new(8 << 10, 16 << 10),
             Self::Small => StreamLayout::new(4 << 10, 8 << 10),
         };
         match layout {

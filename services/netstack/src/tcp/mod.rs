@@ -72,6 +72,8 @@ pub enum Phase {
     Held,
     /// The client finished and let go; what it wrote is delivered until the time given.
     Orphaned(Duration),
+    /// In TIME-WAIT, without a client.
+    Resting,
     /// A RST is to be sent until the time given.
     Resetting(Duration),
 }
@@ -93,6 +95,20 @@ pub struct Stream<M, D> {
     pub doorbell: D,
     /// What the client said last of its direction.
     pub direction: ClientDirection,
+    /// What is known of the client's side without looking.
+    pub look: Look,
+}
+
+/// Whether the client's side of a stream is worth a look. Shared memory is dear to look at, and most frames change
+/// nothing there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// There is news: the doorbell was rung, or something was moved since it was last asked for.
+    Now,
+    /// There are bytes, which wait for room in smoltcp's buffer.
+    WhenRoom,
+    /// Nothing is there, and the doorbell was asked for.
+    WhenRung,
 }
 
 /// One connection.

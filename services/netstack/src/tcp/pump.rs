@@ -17,17 +17,14 @@ pub enum ClientDirection {
     Reset,
 }
 
-/// Moves all that can be moved. An error is the client's fault, and the connection is to be reset.
-pub fn pump<M: SharedMemory>(
-    socket: &mut Socket<'_>,
-    end: &mut End<M>,
-) -> Result<ClientDirection, PeerFault> {
-    to_client(socket, end)?;
-    from_client(socket, end)
+/// Whether [`to_client`] would find anything: bytes, or the end of them.
+pub fn has_received(socket: &Socket<'_>) -> bool {
+    socket.can_recv() || !socket.may_recv()
 }
 
-/// Moves received bytes, and then the end of them, to the client.
-fn to_client<M: SharedMemory>(socket: &mut Socket<'_>, end: &mut End<M>) -> Result<(), PeerFault> {
+/// Moves received bytes, and then the end of them, to the client. An error is the client's fault, and the connection
+/// is to be reset.
+pub fn to_client<M: SharedMemory>(socket: &mut Socket<'_>, end: &mut End<M>) -> Result<(), PeerFault> {
     loop {
         let moved = socket.recv(|bytes| match end.writer.write(bytes) {
             Ok(count) => (count, Ok(count)),
@@ -54,7 +51,7 @@ fn to_client<M: SharedMemory>(socket: &mut Socket<'_>, end: &mut End<M>) -> Resu
     }
 }
 
-/// Moves the client's bytes, and then the end of them, to the peer.
+/// Moves the client's bytes, and then the end of them, to the peer. Errors as for [`to_client`].
 pub fn from_client<M: SharedMemory>(
     socket: &mut Socket<'_>,
     end: &mut End<M>,

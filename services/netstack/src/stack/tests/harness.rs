@@ -100,6 +100,8 @@ pub fn poke(memory: &HeapMemory, offset: usize, value: u32) {
 pub struct Node {
     pub stack: TestStack,
     pub nic: FakeNic,
+    /// Whether a client rang the stack's doorbell.
+    pub rung: Rc<Cell<bool>>,
 }
 
 /// The layout of sessions unless a test says otherwise.
@@ -135,7 +137,7 @@ impl Node {
             Stack::new(mac(number), mtu, addressing, limits, random(number.into()), Duration::ZERO);
         let (nic, session) = FakeNic::new(LAYOUT);
         stack.open_session(session, mac(number), mtu, Duration::ZERO);
-        Self { stack, nic }
+        Self { stack, nic, rung: Rc::default() }
     }
 
     /// A machine with the static address of its number and a default route to machine 1.
@@ -160,9 +162,11 @@ impl Node {
         panic!("the stack never sleeps");
     }
 
-    /// Lets the stack look at all streams, as when a doorbell was rung.
+    /// Lets the stack look at all streams if a client rang the doorbell.
     pub fn ring(&mut self) {
-        self.stack.streams_rang(0, 1);
+        if self.rung.take() {
+            self.stack.streams_rang(0, 1);
+        }
     }
 
     /// Takes the next connection of a listener, if there is one, and opens it.
@@ -180,7 +184,7 @@ impl Node {
         let bell = Bell::default();
         let end = stream::create(&memory, layout).unwrap();
         assert!(self.stack.attach(id, end, bell.clone()));
-        Client { id, end: stream::open(&memory).unwrap(), bell }
+        Client { id, end: stream::open(&memory).unwrap(), bell, rung: Rc::clone(&self.rung) }
     }
 
     /// Starts a connection to another machine.
@@ -204,20 +208,44 @@ pub struct Client {
     pub id: Id,
     pub end: End<HeapMemory>,
     pub bell: Bell,
+    /// The stack's doorbell.
+    rung: Rc<Cell<bool>>,
 }
 
 impl Client {
+    /// Ends what it writes.
+    pub fn finish(&mut self) {
+        self.end.writer.finish();
+        self.tell_stack();
+    }
+
+    /// Ends everything at once.
+    pub fn reset(&mut self) {
+        self.end.reset();
+        self.tell_stack();
+    }
+
+    /// Rings the stack's doorbell if it sleeps.
+    fn tell_stack(&mut self) {
+        if self.end.must_ring() {
+            self.rung.set(true);
+        }
+    }
+
     /// Reads all that has come.
     pub fn read(&mut self) -> Result<Vec<u8>, StreamError> {
         let mut bytes = vec![0; self.end.reader.available()?];
         let count = self.end.reader.read(&mut bytes)?;
         bytes.truncate(count);
+        self.tell_stack();
         Ok(bytes)
     }
 
     /// Writes as much as fits; returns how much that was.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
-        self.end.writer.write(bytes).unwrap()
+        let count = self.end.writer.write(bytes).unwrap();
+        self.tell_stack();
+        count
     }
 }
 

@@ -19,10 +19,10 @@ fn corpus() -> Vec<Vec<u8>> {
     wire.settle();
     client.read().unwrap();
     client.write(&[b'x'; 3000]);
-    client.end.writer.finish();
+    client.finish();
     wire.settle();
     far.read().unwrap();
-    far.end.writer.finish();
+    far.finish();
     let to_closed = Peer { address: address(2), port: 9 };
     wire.nodes[0].stack.send_datagram(near, to_closed, b"echo").unwrap();
     wire.nodes[1].connect(1, 81, wire.now);

@@ -63,7 +63,7 @@ fn a_slow_driver_is_waited_for() {
     wire.nodes[0].stack.open_session(session, mac(1), Mtu::ETHERNET, now);
     wire.settle();
     wire.pass(Duration::from_secs(2));
-    near.write(&[5; 30_000]);
+    near.write(&[5; 16_000]);
     wire.nodes[0].ring();
     wire.nodes[0].run(wire.now);
     // Both buffers are with the driver; the stack neither spins nor sleeps through their return.
@@ -73,7 +73,7 @@ fn a_slow_driver_is_waited_for() {
         wire.pass(Duration::from_millis(20));
         received += far.read().unwrap().len();
     }
-    assert_eq!(received, 30_000);
+    assert_eq!(received, 16_000);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn sent_buffers_that_come_back_are_work_for_a_stack_that_waits() {
     wire.nodes[0].nic = nic;
     let now = wire.now;
     wire.nodes[0].stack.open_session(session, mac(1), Mtu::ETHERNET, now);
-    near.write(&[5; 30_000]);
+    near.write(&[5; 16_000]);
     wire.nodes[0].ring();
     wire.nodes[0].run(now);
     // ARP took one buffer. Its answer never comes; keep-alives and retries take the other.
