@@ -17,8 +17,9 @@ use capnp::Error;
 
 use crate::{
     buffer::Buffer,
+    free_bodies::FreeBodies,
     kernel,
-    message::{Body, CallId, FreeBodies},
+    message::{Body, CallId},
     outgoing::OutgoingCall,
     runtime::runtime,
     syscall,

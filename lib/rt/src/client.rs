@@ -7,11 +7,7 @@ use capnp::{
     private::capability::{ClientHook, ParamsHook, ResultsHook},
 };
 
-use crate::{
-    capability,
-    outgoing::{self, Elsewhere},
-    syscall,
-};
+use crate::{capability, outgoing::Elsewhere, request, syscall};
 
 /// A handle that this process owns; closed on drop.
 pub(crate) struct Handle(u32);
@@ -55,7 +51,7 @@ impl ClientHook for Remote {
         method: u16,
         _size_hint: Option<MessageSize>,
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
-        outgoing::request(interface, method, self.0.clone())
+        request::to_handle(interface, method, self.0.clone())
     }
 
     fn call(
@@ -110,7 +106,7 @@ impl ClientHook for Broken {
         method: u16,
         _size_hint: Option<MessageSize>,
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
-        outgoing::request_elsewhere(interface, method, Elsewhere::Broken(self.0.clone()))
+        request::to_elsewhere(interface, method, Elsewhere::Broken(self.0.clone()))
     }
 
     fn call(

@@ -37,6 +37,7 @@ mod clock;
 mod environment;
 mod error;
 mod executor;
+mod free_bodies;
 #[cfg(any(target_os = "none", test))]
 mod heap;
 #[cfg(not(target_os = "none"))]
@@ -52,6 +53,7 @@ mod pending;
 mod pipeline;
 mod ports;
 mod received;
+mod request;
 mod runtime;
 mod segments;
 mod server;

@@ -9,7 +9,8 @@ use capnp::{
 
 use crate::{
     capability,
-    outgoing::{self, Elsewhere},
+    outgoing::Elsewhere,
+    request,
     runtime::runtime,
     server::{Dispatch, Served},
 };
@@ -52,7 +53,7 @@ impl ClientHook for Local {
         method: u16,
         _size_hint: Option<MessageSize>,
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
-        outgoing::request_elsewhere(interface, method, Elsewhere::Local(self.object.clone()))
+        request::to_elsewhere(interface, method, Elsewhere::Local(self.object.clone()))
     }
 
     fn call(

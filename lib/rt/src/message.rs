@@ -6,8 +6,7 @@
 //! is allocated.
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::{
-    cell::Cell,
-    mem::ManuallyDrop,
+    mem::{self, ManuallyDrop},
     ops::{Deref, DerefMut},
     ptr::{self, NonNull},
     slice,
@@ -28,9 +27,6 @@ use crate::{
     runtime::runtime,
     segments::Segments,
 };
-
-/// Free blocks that are kept; further ones go back to the heap.
-const KEPT_BLOCKS: u32 = 8;
 
 /// An answer or parameters without fields may have no words at all: they read as this null pointer.
 static NOTHING: [Word; 1] = [capnp::word(0, 0, 0, 0, 0, 0, 0, 0)];
@@ -71,8 +67,9 @@ impl Body {
         Self::new(call.buffer.segment(), Place::Page(call))
     }
 
+    /// A body with a block of the heap.
     #[cold]
-    fn of_block() -> Box<Self> {
+    pub(crate) fn of_block() -> Box<Self> {
         let memory = Box::leak(vec![0_u64; MAXIMUM_WORDS].into_boxed_slice());
         Self::new(NonNull::from(memory).cast(), Place::Block)
     }
@@ -142,6 +139,12 @@ impl Message {
 }
 
 impl Body {
+    /// Replaces the next one in the list that it is in; the one before.
+    #[inline]
+    pub(crate) fn set_next(&mut self, next: Option<NonNull<Self>>) -> Option<NonNull<Self>> {
+        mem::replace(&mut self.next, next)
+    }
+
     /// Whether it has no capabilities and is one segment: then it can be sent as it is.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
@@ -178,7 +181,7 @@ impl Body {
 
     /// Takes its capabilities away.
     pub(crate) fn take_capabilities(&mut self) -> CapTable {
-        core::mem::take(&mut self.capabilities)
+        mem::take(&mut self.capabilities)
     }
 
     /// The root, to be written.
@@ -263,70 +266,4 @@ fn nothing() -> Result<any_pointer::Reader<'static>, Error> {
 #[cold]
 fn too_large() -> Error {
     Error::failed(alloc::format!("message too large: a message is at most {MAXIMUM_WORDS} words"))
-}
-
-/// A list of free bodies, all clean. It owns them.
-pub(crate) struct FreeBodies {
-    first: Cell<Option<NonNull<Body>>>,
-}
-
-impl FreeBodies {
-    pub(crate) const fn new() -> Self {
-        Self { first: Cell::new(None) }
-    }
-
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.get().is_none()
-    }
-
-    /// Takes one out.
-    #[inline]
-    pub(crate) fn pop(&self) -> Option<Box<Body>> {
-        let first = self.first.get()?;
-        // SAFETY: what is in the list was a box, which `push` gave up, and is in no other list.
-        let mut body = unsafe { Box::from_raw(first.as_ptr()) };
-        self.first.set(body.next.take());
-        Some(body)
-    }
-
-    /// Puts one in.
-    #[inline]
-    pub(crate) fn push(&self, mut body: Box<Body>) {
-        body.next = self.first.get();
-        self.first.set(Some(NonNull::from(Box::leak(body))));
-    }
-}
-
-/// Free bodies with blocks.
-pub(crate) struct FreeBlocks {
-    free: FreeBodies,
-    count: Cell<u32>,
-}
-
-impl FreeBlocks {
-    pub(crate) const fn new() -> Self {
-        Self { free: FreeBodies::new(), count: Cell::new(0) }
-    }
-
-    #[inline]
-    fn take(&self) -> Box<Body> {
-        match self.free.pop() {
-            Some(body) => {
-                self.count.set(self.count.get() - 1);
-                body
-            }
-            None => Body::of_block(),
-        }
-    }
-
-    /// Keeps a body, if not too many are kept already.
-    #[inline]
-    fn put(&self, body: Box<Body>) {
-        let count = self.count.get();
-        if count < KEPT_BLOCKS {
-            self.count.set(count + 1);
-            self.free.push(body);
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! One call that this process makes: its request, where it is sent, and its answer.
+//! One call that this process makes: where it is sent, and how it ends.
 //!
 //! ```text
 //!  Request (built) --send--> started --+--> to the kernel: held back, in flight --+--> answered
@@ -16,20 +16,15 @@ use alloc::{
 use core::{
     cell::{Cell, OnceCell},
     future::Future,
-    marker::PhantomData,
     mem,
-    pin::Pin,
-    task::{Context, Poll, Waker},
+    task::Waker,
 };
 
 use abi::{MAXIMUM_CAPABILITIES, MAXIMUM_WORDS, MessageInfo, Status};
 use capnp::{
-    Error, any_pointer,
-    capability::{Promise, RemotePromise, Request, Response},
-    private::{
-        capability::{ClientHook, PipelineHook, PipelineOp, RequestHook, ResponseHook},
-        layout::CapTable,
-    },
+    Error,
+    capability::Promise,
+    private::{capability::ClientHook, layout::CapTable},
 };
 
 use crate::{
@@ -53,105 +48,6 @@ pub(crate) enum Elsewhere {
     Promised(Rc<Promised>),
     /// Nowhere: the call fails with this error.
     Broken(Error),
-}
-
-/// A request to the object behind a handle, to be filled in and sent.
-#[inline]
-pub(crate) fn request(
-    interface: u64,
-    method: u16,
-    handle: Rc<Handle>,
-) -> Request<any_pointer::Owned, any_pointer::Owned> {
-    build(interface, method, message_to_send(), Some(handle), None)
-}
-
-/// A request to something else.
-pub(crate) fn request_elsewhere(
-    interface: u64,
-    method: u16,
-    target: Elsewhere,
-) -> Request<any_pointer::Owned, any_pointer::Owned> {
-    let message = match target {
-        Elsewhere::Promised(_) => message_to_send(),
-        Elsewhere::Local(_) | Elsewhere::Broken(_) => Message::in_block(),
-    };
-    let extra = Extra { target: Some(target), ..Extra::default() };
-    build(interface, method, message, None, Some(Box::new(extra)))
-}
-
-#[inline]
-fn build(
-    interface: u64,
-    method: u16,
-    message: Message,
-    handle: Option<Rc<Handle>>,
-    extra: Option<Box<Extra>>,
-) -> Request<any_pointer::Owned, any_pointer::Owned> {
-    Request::new(Box::new(Outgoing(Rc::new(OutgoingCall {
-        interface,
-        method,
-        handle,
-        request: Cell::new(Some(message)),
-        answer: OnceCell::new(),
-        waker: Cell::new(None),
-        extra: Cell::new(extra),
-    }))))
-}
-
-/// An empty message in the page of a Call, if one is free and no other call waits for it.
-#[inline(always)]
-fn message_to_send() -> Message {
-    let calls = &runtime().calls;
-    if !calls.has_waiting()
-        && let Ok(body) = calls.take()
-    {
-        return Message::in_page(body);
-    }
-    Message::in_block()
-}
-
-/// A request that is being built, and afterwards the pipeline of its call.
-struct Outgoing(Rc<OutgoingCall>);
-
-impl RequestHook for Outgoing {
-    fn get(&mut self) -> any_pointer::Builder<'_> {
-        // Until it is sent, the request has the only reference to the call, and the call has the message.
-        match Rc::get_mut(&mut self.0).and_then(|call| call.request.get_mut().as_mut()) {
-            Some(message) => message.builder(),
-            None => unreachable!("sending takes the request by value"),
-        }
-    }
-
-    fn get_brand(&self) -> usize {
-        capability::REMOTE
-    }
-
-    fn send(self: Box<Self>) -> RemotePromise<any_pointer::Owned> {
-        self.0.start();
-        RemotePromise {
-            promise: Promise::from_future(Answered(Some(self.0.clone()))),
-            pipeline: any_pointer::Pipeline::new(self),
-        }
-    }
-
-    fn send_streaming(self: Box<Self>) -> Promise<(), Error> {
-        let promise = self.send().promise;
-        Promise::from_future(async move { promise.await.map(drop) })
-    }
-
-    fn tail_send(self: Box<Self>) -> Option<(u32, Promise<(), Error>, Box<dyn PipelineHook>)> {
-        None
-    }
-}
-
-impl PipelineHook for Outgoing {
-    fn add_ref(&self) -> Box<dyn PipelineHook> {
-        Box::new(Self(self.0.clone()))
-    }
-
-    fn get_pipelined_cap(&self, operations: &[PipelineOp]) -> Box<dyn ClientHook> {
-        Promised::client(&self.0, operations)
-    }
 }
 
 /// What waits for the answer of a call, besides its promise.
@@ -190,6 +86,49 @@ pub(crate) struct OutgoingCall {
 }
 
 impl OutgoingCall {
+    /// A call that was not sent, of the object behind a handle.
+    #[inline]
+    pub(crate) fn to_handle(interface: u64, method: u16, handle: Rc<Handle>, message: Message) -> Self {
+        Self::new(interface, method, Some(handle), message, None)
+    }
+
+    /// A call that was not sent, to something else.
+    pub(crate) fn to_elsewhere(interface: u64, method: u16, target: Elsewhere, message: Message) -> Self {
+        let extra = Extra { target: Some(target), ..Extra::default() };
+        Self::new(interface, method, None, message, Some(Box::new(extra)))
+    }
+
+    #[inline]
+    fn new(
+        interface: u64,
+        method: u16,
+        handle: Option<Rc<Handle>>,
+        message: Message,
+        extra: Option<Box<Extra>>,
+    ) -> Self {
+        Self {
+            extra: Cell::new(extra),
+            request: Cell::new(Some(message)),
+            waker: Cell::new(None),
+            handle,
+            interface,
+            method,
+            answer: OnceCell::new(),
+        }
+    }
+
+    /// The request, until it is sent.
+    #[inline]
+    pub(crate) fn request(&mut self) -> Option<&mut Message> {
+        self.request.get_mut().as_mut()
+    }
+
+    /// Whom to wake when the call has ended. Only while it has not.
+    #[inline]
+    pub(crate) fn wake_when_answered(&self, waker: Waker) {
+        self.waker.set(Some(waker));
+    }
+
     /// How the call ended, if it has.
     #[inline]
     pub(crate) fn answer(&self) -> Option<&Result<Message, Box<Error>>> {
@@ -210,7 +149,7 @@ impl OutgoingCall {
 
     /// Sends the request on its way.
     #[inline]
-    fn start(self: &Rc<Self>) {
+    pub(crate) fn start(self: &Rc<Self>) {
         if self.handle.is_some() { self.send() } else { self.start_elsewhere() }
     }
 
@@ -450,45 +389,4 @@ fn end(extra: &Extra) {
     if let Some(task) = extra.task {
         runtime().executor.cancel(task);
     }
-}
-
-/// The promise of a call's answer.
-struct Answered(Option<Rc<OutgoingCall>>);
-
-impl Future for Answered {
-    type Output = Result<Response<any_pointer::Owned>, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(call) = &self.0 else { unreachable!("a promise is polled until it is ready") };
-        match call.answer() {
-            Some(Ok(_)) => {
-                let Some(call) = self.0.take() else { unreachable!("it was there a line above") };
-                Poll::Ready(Ok(Response { marker: PhantomData, hook: Box::new(Answer(call)) }))
-            }
-            Some(Err(error)) => Poll::Ready(Err(copy(error))),
-            None => {
-                call.waker.set(Some(context.waker().clone()));
-                Poll::Pending
-            }
-        }
-    }
-}
-
-/// The answer of a call, as its caller reads it.
-struct Answer(Rc<OutgoingCall>);
-
-impl ResponseHook for Answer {
-    fn get(&self) -> Result<any_pointer::Reader<'_>, Error> {
-        match self.0.answer() {
-            Some(Ok(message)) => message.reader(),
-            Some(Err(error)) => Err(copy(error)),
-            None => unreachable!("a response is made of an answer"),
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn copy(error: &Error) -> Error {
-    error.clone()
 }

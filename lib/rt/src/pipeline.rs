@@ -19,7 +19,8 @@ use capnp::{
 use crate::{
     capability,
     client::{Broken, forward},
-    outgoing::{self, Dependent, Elsewhere, OutgoingCall},
+    outgoing::{Dependent, Elsewhere, OutgoingCall},
+    request,
 };
 
 /// A capability in the answer of a call.
@@ -100,7 +101,7 @@ impl ClientHook for PromisedClient {
     ) -> Request<any_pointer::Owned, any_pointer::Owned> {
         match self.resolution() {
             Some(client) => client.new_call(interface, method, size_hint),
-            None => outgoing::request_elsewhere(interface, method, Elsewhere::Promised(self.0.clone())),
+            None => request::to_elsewhere(interface, method, Elsewhere::Promised(self.0.clone())),
         }
     }
 

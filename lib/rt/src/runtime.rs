@@ -13,7 +13,7 @@ use crate::{
     buffer::Buffer,
     calls::Calls,
     executor::{Executor, Timers},
-    message::FreeBlocks,
+    free_bodies::FreeBlocks,
     objects::Objects,
     pending::Pending,
     signal::Signals,
