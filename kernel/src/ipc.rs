@@ -15,9 +15,7 @@ use crate::object::message_buffer::MessageBuffer;
 use crate::object::process::Process;
 use crate::object::thread::{ReceivesFrom, State, Thread};
 use crate::{scheduler, time, timers};
-use abi::{
-    CallState, Event, MAXIMUM_CAPABILITIES, MAXIMUM_WORDS, MessageInfo, NO_DEADLINE, NULL_HANDLE, Status,
-};
+use abi::{CallState, Event, MAXIMUM_CAPABILITIES, MessageInfo, NO_DEADLINE, NULL_HANDLE, Status};
 use alloc::sync::Arc;
 use collections::SlotTable;
 use core::sync::atomic::Ordering;
@@ -274,7 +272,7 @@ fn attach_capabilities(
     info: MessageInfo,
     buffer: &MessageBuffer,
 ) -> Result<(), Error> {
-    if info.capabilities() == 0 && info.words() <= MAXIMUM_WORDS {
+    if info.is_plain() {
         return Ok(());
     }
     call.set_capabilities(message::read_capabilities(thread, info, buffer)?);

@@ -45,7 +45,7 @@
 //! Call's (its answer; a thread's own synchronous call uses the thread's buffer); its handles are new entries of
 //! the receiver's table and are the receiver's to close. An answer whose [`Status`] is an error carries no capabilities, and its
 //! segment is the reason as UTF-8 text, padded with zero bytes to whole words.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 /// Bytes of a page, the unit of all mappings.
@@ -204,6 +204,12 @@ impl MessageInfo {
         Self(self.0 & 0xff_ffff_0000)
     }
 
+    /// Whether the message carries no capabilities and its segment fits.
+    pub const fn is_plain(self) -> bool {
+        // Both counts in one comparison: a capability makes the number larger than any count of words.
+        (self.0 >> 16) as u32 & 0xff_ffff <= MAXIMUM_WORDS as u32
+    }
+
     /// Whether both counts are within what a message can carry.
     pub const fn is_valid(self) -> bool {
         self.words() <= MAXIMUM_WORDS && self.capabilities() <= MAXIMUM_CAPABILITIES
@@ -308,4 +314,26 @@ impl ClockPage {
 /// handle that was closed does not name what came after it.
 pub const fn handle_index(handle: u32) -> usize {
     (handle & 0xffff) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_messages_without_capabilities_that_fit_are_plain() {
+        let maximum = MAXIMUM_WORDS as u16;
+        assert!(MessageInfo::new(u16::MAX, maximum, 0).is_plain());
+        assert!(!MessageInfo::new(0, maximum + 1, 0).is_plain());
+        assert!(!MessageInfo::new(0, u16::MAX, 0).is_plain());
+        assert!(!MessageInfo::new(0, 0, 1).is_plain());
+        assert!(!MessageInfo::new(0, 1, u8::MAX).is_plain());
+    }
+
+    #[test]
+    fn time_scales_without_overflow() {
+        let clock = ClockPage { multiplier: 1 << 32, shift: 32, base: 5 };
+        assert_eq!(clock.nanoseconds(1_000_000_000_000_005), 1_000_000_000_000_000);
+        assert_eq!(clock.nanoseconds(5), 0);
+    }
 }
