@@ -6,7 +6,7 @@
 use capnp::Error;
 use testing::faults;
 
-rt::program!(main);
+rt::program!(run);
 
 /// Never mapped.
 const NOWHERE: usize = 0xdead_0000;
@@ -17,7 +17,7 @@ const NON_CANONICAL: usize = 0x0000_8000_0000_0000;
 
 static DATA: [u8; 16] = [0xc3; 16];
 
-async fn main(environment: rt::Environment) -> Result<(), Error> {
+async fn run(environment: rt::Environment) -> Result<(), Error> {
     let (fault, argument): (extern "C" fn(usize), usize) = match environment.argument("fault") {
         Some("read") => (faults::read, NOWHERE),
         Some("read-null") => (faults::read, 0),

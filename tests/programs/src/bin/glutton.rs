@@ -15,7 +15,7 @@ use schema::{
 };
 use testing::compute;
 
-rt::program!(main);
+rt::program!(run);
 
 /// No quota allows more.
 const MOST: usize = 4096;
@@ -23,7 +23,7 @@ const MOST: usize = 4096;
 /// Pages of one piece.
 const PIECE: u32 = 16;
 
-async fn main(environment: rt::Environment) -> Result<(), Error> {
+async fn run(environment: rt::Environment) -> Result<(), Error> {
     let own = environment.own_process();
     match environment.argument("what") {
         // Twice: what was given back can be had again.

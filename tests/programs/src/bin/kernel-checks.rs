@@ -6,7 +6,7 @@
 use capnp::Error;
 use testing::checks::{self, Bench, Verdict};
 
-rt::program!(main);
+rt::program!(run);
 
 /// Runs checks of one file and says how each ended.
 macro_rules! run {
@@ -15,7 +15,7 @@ macro_rules! run {
     };
 }
 
-async fn main(environment: rt::Environment) -> Result<(), Error> {
+async fn run(environment: rt::Environment) -> Result<(), Error> {
     let bench = &Bench::new(environment).await?;
     run!(bench, messages: wild_handle, closed_handle, wrong_kind_of_handle, wrong_interface, unknown_method,
         unknown_system_call, missing_capability, wild_capability, too_many_words, too_many_capabilities,

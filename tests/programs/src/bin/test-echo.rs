@@ -10,9 +10,9 @@ use capnp::Error;
 use core::{cell::Cell, future::pending, time::Duration};
 use schema::test_capnp::echo::{self, Failure};
 
-rt::program!(main);
+rt::program!(run);
 
-async fn main(environment: rt::Environment) -> Result<(), Error> {
+async fn run(environment: rt::Environment) -> Result<(), Error> {
     environment.export("echo", Echo::client(&Rc::default())).await?;
     pending().await
 }

@@ -27,7 +27,7 @@ use schema::{
     system_capnp::system_info,
 };
 
-rt::program!(main);
+rt::program!(run);
 
 /// Longest order.
 const MAXIMUM_LINE: usize = 128;
@@ -47,7 +47,7 @@ mod register {
 const DATA_READY: u8 = 1 << 0;
 const TRANSMITTER_EMPTY: u8 = 1 << 5;
 
-async fn main(environment: Environment) -> Result<(), Error> {
+async fn run(environment: Environment) -> Result<(), Error> {
     let hook = Hook {
         port: Serial::new(environment.grant("com2")?)?,
         control: environment.grant("control")?,

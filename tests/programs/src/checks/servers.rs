@@ -3,7 +3,7 @@
 use super::{Bench, NO_FIELDS, Request, Verdict, capability, fails, root, same, succeeded, text};
 use crate::raw;
 use abi::{Event, MessageInfo, Status};
-use alloc::{format, rc::Rc, vec};
+use alloc::{format, rc::Rc, string::String, vec};
 use capnp::{
     Error, ErrorKind,
     capability::{Client, FromClientHook},
@@ -171,7 +171,7 @@ pub async fn objects_are_released(bench: &Bench) -> Verdict {
     Ok(())
 }
 
-async fn objects(bench: &Bench) -> Result<u32, alloc::string::String> {
+async fn objects(bench: &Bench) -> Result<u32, String> {
     let answer = bench.echo.objects_request().send().promise.await.map_err(text)?;
     Ok(answer.get().map_err(text)?.get_count())
 }
@@ -190,20 +190,24 @@ pub async fn cancelled_calls(bench: &Bench) -> Verdict {
     if now > handles + 1 { Err(format!("{handles} handles became {now}")) } else { Ok(()) }
 }
 
-async fn handles(bench: &Bench) -> Result<u16, alloc::string::String> {
+async fn handles(bench: &Bench) -> Result<u16, String> {
     let answer = bench.own.usage_request().send().promise.await.map_err(text)?;
     Ok(answer.get().and_then(|answer| answer.get_usage()).map_err(text)?.get_handles())
 }
 
 /// An endpoint of its own, and a facet of it.
-async fn facet(bench: &Bench, badge: u64) -> Result<(endpoint::Client, Client), alloc::string::String> {
+async fn facet(bench: &Bench, badge: u64) -> Result<(endpoint::Client, Client), String> {
     let answer = bench.own.endpoint_request().send().promise.await.map_err(text)?;
     let endpoint = answer.get().and_then(|answer| answer.get_endpoint()).map_err(text)?;
+    let facet = mint(&endpoint, badge).await?;
+    Ok((endpoint, facet))
+}
+
+async fn mint(endpoint: &endpoint::Client, badge: u64) -> Result<Client, String> {
     let mut request = endpoint.mint_request();
     request.get().set_badge(badge);
     let answer = request.send().promise.await.map_err(text)?;
-    let facet = answer.get().and_then(|answer| answer.get_facet().get_as_capability()).map_err(text)?;
-    Ok((endpoint, facet))
+    answer.get().and_then(|answer| answer.get_facet().get_as_capability()).map_err(text)
 }
 
 fn call_facet(facet: &Client) -> Request<'static> {
@@ -229,11 +233,7 @@ pub async fn revoked_facet(bench: &Bench) -> Verdict {
     same(answer.status, Status::Disconnected)?;
     bench.refused(call_facet(&facet), Status::Disconnected, "the capability was revoked").await?;
     // Other facets of the endpoint do not.
-    let mut request = endpoint.mint_request();
-    request.get().set_badge(6);
-    let answer = request.send().promise.await.map_err(text)?;
-    let other: Client =
-        answer.get().and_then(|answer| answer.get_facet().get_as_capability()).map_err(text)?;
+    let other = mint(&endpoint, 6).await?;
     let alive = call_facet(&other);
     bench.call.submit(alive.target, alive.interface, alive.info, alive.words, &[]);
     same(bench.call.answer(), None)?;

@@ -42,7 +42,7 @@ const WRONG: [(&str, &[u8], u16); 14] = [
         400,
     ),
     ("too much content", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n", 413),
-    ("unknown coding", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: rot13\r\n\r\n", 501),
+    ("unknown coding", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: rot13, chunked\r\n\r\n", 501),
 ];
 
 /// One thing that a client does to the page at an address.

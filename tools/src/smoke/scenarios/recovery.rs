@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two looks at what the processes have.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// Frames that the kernel's own heap may keep more or fewer of.
+const SLACK: u64 = 8;
+
 /// Looks that must show the same before it counts as settled.
 const SAME: usize = 4;
 
@@ -57,27 +60,53 @@ fn recover(context: &mut Context, process: &str, nic: Nic) -> Result<()> {
     let (mut guest, address) = live::start(context, machine)?;
     let mut hook = Hook { channel: guest.hook()? };
     hook.channel.wait_for("hook ready")?;
-    // What is made once and kept is not a loss.
-    for _ in 0..2 {
-        hook.kill_and_wait(process, address, context.deadline())?;
-    }
-    let before = hook.settled(context.deadline())?;
+    // What is made once and kept is not a loss: the first row of kills comes before anything is counted.
     let downloads = Downloads::start(address);
-    let mut longest = Duration::ZERO;
-    for round in 0..KILLS {
-        let seen = downloads.count();
-        let took = hook.kill_and_wait(process, address, context.deadline())?;
-        longest = longest.max(took);
-        ensure!(took <= BACK, "round {round}: the page was back after {took:?} of guest time");
-        downloads.wait_more(seen, context.deadline())?;
-    }
+    hook.kill_in_a_row(process, address, &downloads, context.deadline())?;
+    downloads.stop()?;
+    let before = hook.fresh_usage(process, address, context.deadline())?;
+    let downloads = Downloads::start(address);
+    let longest = hook.kill_in_a_row(process, address, &downloads, context.deadline())?;
     let finished = downloads.stop()?;
     println!("  back after at most {longest:?} of guest time, {finished} downloads finished meanwhile");
-    hook.wait_usage(&before, context.deadline())
+    let after = hook.fresh_usage(process, address, context.deadline())?;
+    ensure_same(&before, &after, process)
+        .with_context(|| format!("something was lost\n  {before:?}\n  {after:?}"))
 }
 
-/// What the system has: frames and the like by name.
-type Usage = BTreeMap<String, String>;
+/// What the system has, while one process has just been started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Usage {
+    /// What the hook says of each process.
+    processes: BTreeMap<&'static str, String>,
+    /// Free frames of the machine.
+    free: u64,
+}
+
+/// Whether the processes that lived on have what they had, and so has the machine. The young one may have served a
+/// client more or less; what it has is not free, and back with its death.
+fn ensure_same(before: &Usage, after: &Usage, young: &str) -> Result<()> {
+    let frames = |usage: &Usage| -> Result<u64> {
+        let young = usage.processes.values().map(|words| number(words, "frames")).sum::<Result<u64>>()?;
+        Ok(usage.free + young)
+    };
+    for (process, was) in &before.processes {
+        let is = after.processes.get(process).context("a process is missing")?;
+        let all = ["handles", "threads", "dma-pages", "frames"];
+        for what in all.iter().filter(|what| *process != young || **what != "frames") {
+            ensure!(number(was, what)? == number(is, what)?, "{process}: {was}, then {is}");
+        }
+    }
+    let (was, is) = (frames(before)?, frames(after)?);
+    ensure!(was.abs_diff(is) <= SLACK, "the machine had {was} frames free or in processes, then {is}");
+    Ok(())
+}
+
+/// The number behind a name in the hook's answer.
+fn number(words: &str, name: &str) -> Result<u64> {
+    let word = words.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    Ok(word.with_context(|| format!("no {name} in {words:?}"))?.parse()?)
+}
 
 /// The test hook in the guest.
 struct Hook {
@@ -124,13 +153,31 @@ impl Hook {
     }
 
     fn usage(&mut self) -> Result<Usage> {
-        let mut usage = Usage::new();
+        let mut processes = BTreeMap::new();
         for process in PROCESSES {
-            usage.insert(process.into(), self.order(&format!("usage {process}"))?);
+            processes.insert(process, self.order(&format!("usage {process}"))?);
         }
-        let status = self.status()?;
-        usage.insert("machine".into(), status.get("free-frames").context("no free frames")?.clone());
-        Ok(usage)
+        let free = self.status()?.get("free-frames").context("no free frames")?.parse()?;
+        Ok(Usage { processes, free })
+    }
+
+    /// Kills a process again and again; returns the longest guest time until the page was back.
+    fn kill_in_a_row(
+        &mut self,
+        process: &str,
+        address: SocketAddr,
+        downloads: &Downloads,
+        deadline: Instant,
+    ) -> Result<Duration> {
+        let mut longest = Duration::ZERO;
+        for round in 0..KILLS {
+            let seen = downloads.count();
+            let took = self.kill_and_wait(process, address, deadline)?;
+            longest = longest.max(took);
+            ensure!(took <= BACK, "round {round}: the page was back after {took:?} of guest time");
+            downloads.wait_more(seen, deadline)?;
+        }
+        Ok(longest)
     }
 
     /// Waits until nothing changes any more: connections that were closed linger for a while.
@@ -147,17 +194,12 @@ impl Hook {
         Ok(last)
     }
 
-    /// Waits until the usage is what it was before.
-    fn wait_usage(&mut self, before: &Usage, deadline: Instant) -> Result<()> {
-        loop {
-            let now = self.settled(deadline)?;
-            if now == *before {
-                return Ok(());
-            }
-            if Instant::now() + 8 * LOOK > deadline {
-                bail!("something was lost\n  before: {before:?}\n  after:  {now:?}");
-            }
-        }
+    /// What the system has while the process is as young as it was the last time: how much memory a process keeps
+    /// depends on what it has served.
+    fn fresh_usage(&mut self, process: &str, address: SocketAddr, deadline: Instant) -> Result<Usage> {
+        self.settled(deadline)?;
+        self.kill_and_wait(process, address, deadline)?;
+        self.settled(deadline)
     }
 }
 
