@@ -6,21 +6,24 @@
 //!   SYN to a listener                       connectTcp
 //!         |                                     |
 //!         v                                     v
-//!     HalfOpen --ACK--> Waiting --accept-->  Connecting --SYN|ACK--+
-//!         |                |        |           | refused, silence |
-//!         |                |        v           v                  v
-//!         |                |     Claimed -----------attach-----> Held <- the client has the TcpSocket
-//!         |                |        |                            |  |
-//!         |                |        |     dropped after finish() |  | dropped, abort(), its process died
-//!         |                |        |                            v  |
-//!         |                |        |                       Orphaned|
-//!         |                |        |        delivered |      |     |
-//!         v                v        v                  v      v     v
-//!     +--------------------------- freed <------------------ Resetting (until the RST has left)
+//!     HalfOpen --ACK--> Waiting --accept-->  Connecting --refused, silence--> Failed --told--> freed
+//!         |                |        |           |
+//!         |                |        v           | SYN|ACK
+//!         |                |     Claimed        |
+//!         |                |        | stream    |
+//!         |                |        v           v
+//!         |                |       Held <-------+       the client has the TcpSocket
+//!         |                |        |     |
+//!         |                |        |     +--- dropped after it finished ---> Orphaned --delivered--> freed
+//!         |                |        |                                            |
+//!         | lost,          | reset  | dropped or aborted,                        | in TIME-WAIT
+//!         | replaced       |        | its process died                           v
+//!         v                v        v                                         Resting --10 s, or its place is needed--> freed
+//!       freed         +---------Resetting -- the RST has left --> freed
 //! ```
 //!
-//! A connection in TIME-WAIT whose client is gone moves to a queue of its own, where the oldest makes place for
-//! new ones, and no longer counts for its listener.
+//! Resting connections wait in a queue of their own, where the oldest makes place for new ones, and count for no
+//! listener. An orphan that cannot deliver in time is reset.
 //!
 //! # Many sockets
 //!
