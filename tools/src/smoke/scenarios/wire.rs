@@ -14,10 +14,12 @@ use std::{
     ffi::OsString,
     io::{Read as _, Write as _},
     os::unix::net::{UnixListener, UnixStream},
-    time::{Duration, Instant},
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
+    time::Instant,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use smoltcp::{
     phy::ChecksumCapabilities,
     wire::{
@@ -72,13 +74,16 @@ impl Listeners {
     pub fn accept(self, deadline: Instant) -> Result<Wire> {
         let (incoming, _) = self.incoming.accept()?;
         let (outgoing, _) = self.outgoing.accept()?;
-        Ok(Wire { incoming, outgoing, guest: None, deadline })
+        let (sender, frames) = mpsc::channel();
+        // QEMU stands still while nobody reads. The thread ends with QEMU.
+        thread::spawn(move || read_frames(incoming, &sender));
+        Ok(Wire { incoming: frames, outgoing, guest: None, deadline })
     }
 }
 
 /// Frames to and from the guest.
 pub struct Wire {
-    incoming: UnixStream,
+    incoming: Receiver<Vec<u8>>,
     outgoing: UnixStream,
     /// The guest's hardware address, once it was asked for.
     guest: Option<EthernetAddress>,
@@ -190,17 +195,21 @@ impl Wire {
 
     fn receive(&mut self) -> Result<Vec<u8>> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        // Zero would mean no limit.
-        self.incoming.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        let mut length = [0; 4];
-        self.incoming.read_exact(&mut length)?;
-        let length = usize::try_from(u32::from_be_bytes(length))?;
-        if length > MAXIMUM_FRAME {
-            bail!("QEMU hands over a frame of {length} bytes");
+        self.incoming.recv_timeout(left).context("no frame came")
+    }
+}
+
+/// Hands over every frame until the socket's end, or one that no network has.
+fn read_frames(mut socket: UnixStream, frames: &Sender<Vec<u8>>) {
+    let mut length = [0; 4];
+    while socket.read_exact(&mut length).is_ok() {
+        let mut frame = match usize::try_from(u32::from_be_bytes(length)) {
+            Ok(length) if length <= MAXIMUM_FRAME => vec![0; length],
+            _ => return,
+        };
+        if socket.read_exact(&mut frame).is_err() || frames.send(frame).is_err() {
+            return;
         }
-        let mut frame = vec![0; length];
-        self.incoming.read_exact(&mut frame)?;
-        Ok(frame)
     }
 }
 
