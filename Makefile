@@ -89,7 +89,8 @@ format: $(SETUP)/test ## Checks how the code is laid out
 lint: $(SETUP)/test ## Lints everything, warnings denied
 	@$(MAKE) --no-print-directory in-lint
 in-lint:
-	cargo clippy $(FOR_HOST) --all-targets -- -D warnings
+	cargo clippy $(FOR_HOST) --lib --tests -- -D warnings
+	cargo clippy -p capos-tools --bins -- -D warnings
 	$(BARE) $(BARE_CLIPPY) clippy $(FOR_KERNEL) -- -D warnings
 	$(BARE) $(BARE_CLIPPY) clippy $(FOR_PROGRAMS) -- -D warnings
 

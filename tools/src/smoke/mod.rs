@@ -42,7 +42,9 @@ pub fn run(paths: Paths, filters: &[String], list: List) -> Result<ExitCode> {
         let started = Instant::now();
         context.enter(&scenario.name, started + scenario.limit);
         let result = (scenario.run)(&mut context);
-        outcomes.push(Outcome { name: scenario.name.clone(), took: started.elapsed(), result });
+        let took = started.elapsed();
+        println!("  {} after {:.1} s", if result.is_ok() { "passed" } else { "FAILED" }, took.as_secs_f64());
+        outcomes.push(Outcome { name: scenario.name.clone(), took, result });
     }
     Ok(report(&outcomes))
 }
