@@ -29,6 +29,7 @@
 extern crate alloc;
 
 mod address_ranges;
+mod answers;
 mod buffer;
 mod calls;
 mod capability;

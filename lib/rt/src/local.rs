@@ -63,7 +63,7 @@ impl ClientHook for Local {
         params: Box<dyn ParamsHook>,
         results: Box<dyn ResultsHook>,
     ) -> Promise<(), Error> {
-        self.object.dispatch(interface, method, Params::new(params), Results::new(results))
+        self.object.dispatch(interface, method, Params::new(params), Results::new(results)).promise
     }
 
     fn get_brand(&self) -> usize {

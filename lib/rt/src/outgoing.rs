@@ -65,6 +65,8 @@ struct Extra {
     target: Option<Elsewhere>,
     /// The task that runs the call, when no Call object does.
     task: Option<TaskId>,
+    /// What waits for the answer and is no task of the executor.
+    waker: Option<Waker>,
     dependents: Vec<Dependent>,
     /// The promise that the call waits for, and what it turned out to be; held until the call is over.
     promised: Option<Rc<Promised>>,
@@ -77,7 +79,8 @@ pub(crate) struct OutgoingCall {
     extra: Cell<Option<Box<Extra>>>,
     /// The request, until it was handed over or answered.
     request: Cell<Option<Message>>,
-    waker: Cell<Option<Waker>>,
+    /// The task that waits for the answer.
+    waiter: Cell<Option<TaskId>>,
     /// The object behind a handle that is called, if it was known from the start.
     handle: Option<Rc<Handle>>,
     interface: u64,
@@ -109,7 +112,7 @@ impl OutgoingCall {
         Self {
             extra: Cell::new(extra),
             request: Cell::new(Some(message)),
-            waker: Cell::new(None),
+            waiter: Cell::new(None),
             handle,
             interface,
             method,
@@ -123,10 +126,20 @@ impl OutgoingCall {
         self.request.get_mut().as_mut()
     }
 
-    /// Whom to wake when the call has ended. Only while it has not.
+    /// Wakes a task when the call has ended, instead of the one before. Only while it has not.
     #[inline]
-    pub(crate) fn wake_when_answered(&self, waker: Waker) {
-        self.waker.set(Some(waker));
+    pub(crate) fn wake_when_answered(&self, waker: &Waker) {
+        match TaskId::of_waker(waker) {
+            Some(task) => self.waiter.set(Some(task)),
+            None => self.wake_other(waker),
+        }
+    }
+
+    /// Keeps a waker that is not the executor's own, but a combinator's.
+    #[cold]
+    #[inline(never)]
+    fn wake_other(&self, waker: &Waker) {
+        self.extra(|extra| extra.waker = Some(waker.clone()));
     }
 
     /// How the call ended, if it has.
@@ -337,8 +350,8 @@ impl OutgoingCall {
         if self.answer.set(result).is_err() {
             return;
         }
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+        if let Some(task) = self.waiter.take() {
+            runtime().executor.wake(task);
         }
         if let Some(extra) = self.extra.take() {
             self.extra.set(Some(extra));
@@ -348,6 +361,9 @@ impl OutgoingCall {
 
     #[inline(never)]
     fn tell_dependents(&self) {
+        if let Some(waker) = self.extra(|extra| extra.waker.take()) {
+            waker.wake();
+        }
         for dependent in self.extra(|extra| mem::take(&mut extra.dependents)) {
             match dependent {
                 Dependent::Task(waker) => waker.wake(),

@@ -121,7 +121,7 @@ impl Future for Answered {
             }
             Some(Err(error)) => Poll::Ready(Err(copy(error))),
             None => {
-                call.wake_when_answered(context.waker().clone());
+                call.wake_when_answered(context.waker());
                 Poll::Pending
             }
         }

@@ -10,6 +10,7 @@ use capnp::private::capability::ClientHook;
 
 use crate::{
     address_ranges::AddressRanges,
+    answers::Answers,
     buffer::Buffer,
     calls::Calls,
     executor::{Executor, Timers},
@@ -51,6 +52,8 @@ pub(crate) struct Runtime {
     pub(crate) pending: Pending,
     /// Objects that this process serves.
     pub(crate) objects: Objects,
+    /// Answers on their way out.
+    pub(crate) answers: Answers,
     /// Calls from outside that are being served.
     pub(crate) serving: Cell<u32>,
     /// Bits of the thread's notification.
@@ -75,6 +78,7 @@ impl Runtime {
             blocks: FreeBlocks::new(),
             pending: Pending::new(),
             objects: Objects::new(),
+            answers: Answers::new(),
             serving: Cell::new(0),
             signals: Signals::new(),
         }

@@ -1,7 +1,6 @@
 //! Calls to objects of this process: parameters in, the object's method, an answer out.
-use alloc::{boxed::Box, rc::Rc};
+use alloc::boxed::Box;
 use core::{
-    cell::Cell,
     future::Future,
     mem,
     pin::Pin,
@@ -11,11 +10,12 @@ use core::{
 use abi::{MAXIMUM_CAPABILITIES, MessageInfo, Status};
 use capnp::{
     Error, any_pointer,
-    capability::{Params, Promise, Results, Server},
+    capability::{DispatchCallResult, Params, Promise, Results, Server},
     private::capability::{ParamsHook, PipelineHook, RequestHook, ResultsHook},
 };
 
 use crate::{
+    answers::AnswerNumber,
     capability::{self, Settled},
     error,
     message::Message,
@@ -39,7 +39,7 @@ pub(crate) trait Dispatch {
         method: u16,
         params: Params<any_pointer::Owned>,
         results: Results<any_pointer::Owned>,
-    ) -> Promise<(), Error>;
+    ) -> DispatchCallResult;
 }
 
 /// A generated `ServerDispatch`.
@@ -52,32 +52,30 @@ impl<D: Server + Clone> Dispatch for Served<D> {
         method: u16,
         params: Params<any_pointer::Owned>,
         results: Results<any_pointer::Owned>,
-    ) -> Promise<(), Error> {
-        self.0.clone().dispatch_call(interface, method, params, results).promise
+    ) -> DispatchCallResult {
+        self.0.clone().dispatch_call(interface, method, params, results)
     }
 }
 
 /// A call that a local object is working on.
 pub(crate) struct Work {
     promise: Promise<(), Error>,
-    answer: Rc<AnswerCell>,
+    answer: AnswerNumber,
 }
 
-/// Where the results of a call are left when the method is done with them.
-type AnswerCell = Cell<Option<Message>>;
-
 impl Work {
-    /// Calls a method of `object`.
-    #[inline]
+    /// Calls a method of `object`. The work is to be polled at once.
+    #[inline(always)]
     pub(crate) fn start(
         object: &dyn Dispatch,
         interface: u64,
         method: u16,
         params: Box<dyn ParamsHook>,
     ) -> Self {
-        let answer = Rc::new(AnswerCell::new(None));
-        let results = Results::new(Box::new(Writer { message: None, answer: answer.clone() }));
-        Self { promise: object.dispatch(interface, method, Params::new(params), results), answer }
+        let answer = runtime().answers.begin();
+        let results = Results::new(Box::new(Writer { message: None, answer }));
+        let called = object.dispatch(interface, method, Params::new(params), results);
+        Self { promise: called.promise, answer }
     }
 
     /// Calls a method of `object` with a message that was built in this process.
@@ -89,14 +87,26 @@ impl Work {
 impl Future for Work {
     type Output = Result<Message, Error>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match Pin::new(&mut self.promise).poll(context) {
             // A method that wrote no results answers with their default values.
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(self.answer.take().unwrap_or_else(Message::in_block))),
+            Poll::Ready(Ok(())) => {
+                Poll::Ready(Ok(runtime().answers.take(self.answer).unwrap_or_else(Message::in_block)))
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                runtime().answers.wait(self.answer);
+                Poll::Pending
+            }
         }
+    }
+}
+
+impl Drop for Work {
+    #[inline]
+    fn drop(&mut self) {
+        runtime().answers.end(self.answer);
     }
 }
 
@@ -109,15 +119,18 @@ impl ParamsHook for Parameters {
     }
 }
 
-/// The results of a call, as the object writes them; left in the answer cell on drop.
+/// The results of a call, as the object writes them; left as its answer on drop.
 struct Writer {
     message: Option<Message>,
-    answer: Rc<AnswerCell>,
+    answer: AnswerNumber,
 }
 
 impl Drop for Writer {
+    #[inline]
     fn drop(&mut self) {
-        self.answer.set(self.message.take());
+        if let Some(message) = self.message.take() {
+            runtime().answers.leave(self.answer, message);
+        }
     }
 }
 

@@ -52,7 +52,14 @@ impl TaskId {
         ManuallyDrop::new(unsafe { Waker::new(data, &VTABLE) })
     }
 
-    fn from_waker(data: *const ()) -> Self {
+    /// The task that a waker wakes, if it is one of this executor's.
+    #[inline]
+    pub(crate) fn of_waker(waker: &Waker) -> Option<Self> {
+        ptr::eq(waker.vtable(), &VTABLE).then(|| Self::from_data(waker.data()))
+    }
+
+    #[inline]
+    fn from_data(data: *const ()) -> Self {
         let bits = data.addr() as u64;
         // The two halves.
         Self { index: bits as u32, generation: (bits >> 32) as u32 }
@@ -61,8 +68,8 @@ impl TaskId {
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(
     |data| RawWaker::new(data, &VTABLE),
-    |data| runtime().executor.wake(TaskId::from_waker(data)),
-    |data| runtime().executor.wake(TaskId::from_waker(data)),
+    |data| runtime().executor.wake(TaskId::from_data(data)),
+    |data| runtime().executor.wake(TaskId::from_data(data)),
     |_| {},
 );
 
@@ -257,8 +264,9 @@ impl Executor {
         slot.next.set(self.free.replace(index));
     }
 
+    /// Puts a task at the end of the list of ready ones, unless it is there or has ended.
     #[inline]
-    fn wake(&self, id: TaskId) {
+    pub(crate) fn wake(&self, id: TaskId) {
         let Some(slot) = self.slot_of(id) else { return };
         if slot.state.get() != State::Idle {
             return;

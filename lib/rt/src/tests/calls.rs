@@ -3,7 +3,7 @@ use std::{cell::Cell, collections::VecDeque, rc::Rc, time::Duration};
 
 use abi::{MAXIMUM_WORDS, Syscall};
 use capnp::ErrorKind;
-use schema::test_capnp::echo::Failure;
+use schema::test_capnp::echo::{self, Failure};
 
 use super::echo::{Counts, Echo, alone, call, counts, with_server};
 use crate::{now, sleep, spawn, timeout, yield_now};
@@ -98,7 +98,6 @@ fn an_answer_that_is_too_large_is_an_error() {
     alone(|_, _| async {
         // In one process, so that the request is not what is too large.
         use crate::serve;
-        use schema::test_capnp::echo;
         struct Big;
         impl echo::Server for Big {
             async fn blob(
@@ -116,6 +115,83 @@ fn an_answer_that_is_too_large_is_an_error() {
             let error = client.blob_request().send().promise.await.err().unwrap();
             assert!(error.extra.contains("too large"), "{error}");
         }
+    });
+}
+
+/// What a method does with its results before it answers.
+#[derive(Clone, Copy)]
+enum Early {
+    /// Gives them up and works on.
+    Drops,
+    /// Keeps them beyond its answer.
+    Keeps,
+    /// Puts a capability into them and fails.
+    Fails,
+}
+
+struct Odd {
+    early: Early,
+    counts: Rc<Counts>,
+}
+
+impl echo::Server for Odd {
+    async fn same(
+        self: Rc<Self>,
+        _: echo::SameParams,
+        mut results: echo::SameResults,
+    ) -> Result<(), capnp::Error> {
+        results.get().set_echo(Echo::client(&self.counts));
+        match self.early {
+            Early::Drops => {
+                drop(results);
+                sleep(Duration::from_millis(1)).await;
+                Ok(())
+            }
+            Early::Keeps => {
+                spawn(async move {
+                    sleep(Duration::from_millis(1)).await;
+                    drop(results);
+                });
+                Ok(())
+            }
+            Early::Fails => Err(capnp::Error::failed("no".into())),
+        }
+    }
+}
+
+#[test]
+fn results_belong_to_their_call_whenever_a_method_drops_them() {
+    alone(|_, _| async {
+        let counts = Rc::new(Counts::default());
+        let make = |early| {
+            let local: echo::Client = crate::serve(Rc::new(Odd { early, counts: counts.clone() }));
+            local
+        };
+        for early in [Early::Drops, Early::Keeps, Early::Fails] {
+            let local = make(early);
+            let remote = super::capabilities::through_the_kernel(&local).await;
+            for client in [&local, &remote] {
+                // Two at a time, and others in between.
+                let calls = [client.same_request().send().promise, client.same_request().send().promise];
+                let other = Echo::client(&Rc::default());
+                let other = super::capabilities::through_the_kernel(&other).await;
+                assert_eq!(call(&other, 6).await.unwrap(), 6);
+                for promise in calls {
+                    let response = promise.await;
+                    assert_eq!(call(&other, 7).await.unwrap(), 7);
+                    match early {
+                        Early::Drops => {
+                            let echo = response.unwrap().get().unwrap().get_echo().unwrap();
+                            assert_eq!(call(&echo, 8).await.unwrap(), 8);
+                        }
+                        Early::Keeps => assert!(response.unwrap().get().unwrap().get_echo().is_err()),
+                        Early::Fails => assert_eq!(response.err().unwrap().extra, "no"),
+                    }
+                }
+            }
+        }
+        sleep(Duration::from_millis(5)).await;
+        assert_eq!(counts.objects.get(), 0, "nothing is left of what was in the results");
     });
 }
 
