@@ -14,7 +14,7 @@ use schema::{
 
 use crate::{buffer::Buffer, error, runtime::runtime, syscall};
 
-/// Longest text that [`log`] writes.
+/// Longest text that [`log()`] writes.
 pub(crate) const MAXIMUM_LINE: usize = 1024;
 
 /// One method of a kernel object, and its parameters' shape.

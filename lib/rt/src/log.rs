@@ -1,4 +1,7 @@
 //! Log lines: the `log` crate's macros write to the kernel's log, and so does a panic.
+//!
+//! A line is written by a synchronous call, so that it is there before whatever happens next. Who stands in for the
+//! kernel's log writer must not call the process whose lines it takes: that process waits for it.
 use core::fmt::{self, Write};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};

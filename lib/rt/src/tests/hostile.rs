@@ -206,3 +206,94 @@ fn a_client_that_dies_leaves_nothing_behind() {
         assert_eq!(counts(&peer).await, (1, 0));
     });
 }
+
+/// A generator of numbers that are the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 16 ^ self.0 << 24
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() >> 8) as usize % bound
+    }
+
+    /// Words most of which look like pointers to somewhere near.
+    fn message(&mut self) -> Vec<u64> {
+        let length = self.below(12);
+        let mut words: Vec<u64> = (0..length)
+            .map(|_| {
+                let (kind, offset) = (self.below(4) as u64, self.below(16) as u64);
+                let offset = offset.wrapping_sub(4) & 0x3fff_ffff;
+                let sizes = (self.below(4) as u64) << 32 | (self.below(4) as u64) << 48;
+                match self.below(4) {
+                    0 => self.next(),
+                    1 => kind | offset << 2 | (self.below(8) as u64) << 32 | (self.below(40) as u64) << 35,
+                    _ => kind | offset << 2 | sizes,
+                }
+            })
+            .collect();
+        if let Some(root) = words.first_mut()
+            && self.below(3) > 0
+        {
+            *root = (self.below(3) as u64) << 32 | 1 << 48;
+        }
+        words
+    }
+}
+
+#[test]
+fn no_message_can_do_more_than_be_refused() {
+    const MESSAGES: usize = 20_000;
+    alone(|kernel, environment| async move {
+        let numbers = std::sync::Mutex::new(Numbers(1));
+        let object = scripted(move |_| Answer::ok(numbers.lock().unwrap().message(), vec![Object::Memory]));
+        let peer: echo::Client = client(kernel.insert(&environment, object));
+        let own = Rc::new(Counts::default());
+        let local = Echo::client(&own);
+        let handle = runtime().objects.facet(local.as_client_hook().get_ptr()).unwrap();
+        let badge = kernel.badge(&environment, handle).unwrap();
+        let mut numbers = Numbers(2);
+        let mut answered = [0, 0];
+        for _ in 0..MESSAGES {
+            let response = peer.blob_request().send().promise.await.unwrap();
+            let good = response.get().is_ok_and(|results| {
+                let copied = capnp::message::Builder::new_default().set_root_canonical(results).is_ok();
+                results.get_data().is_ok() && copied
+            });
+            answered[usize::from(good)] += 1;
+            drop(response);
+            // Methods that read data, a capability, and only a number; and one that there is not.
+            let method = [1, 5, 0, 77][numbers.below(4)];
+            let page =
+                kernel.call_with_badge(&environment, badge, request(numbers.message(), Vec::new(), method));
+            settle().await;
+            assert!(answer_in(page).is_some());
+        }
+        assert!(answered.iter().all(|count| *count > MESSAGES / 100), "both kinds were tried: {answered:?}");
+        assert_eq!(call(&local, 3).await.unwrap(), 3);
+        assert_eq!(own.objects.get(), 1);
+    });
+}
+
+#[test]
+fn memory_for_messages_is_zero_whatever_was_there_before() {
+    with_server(|_, _, peer| async move {
+        let mut numbers = Numbers(3);
+        for _ in 0..500 {
+            let bound = [4000, 100, 100][numbers.below(3)];
+            let length = numbers.below(bound);
+            let mut request = peer.blob_request();
+            let data = request.get().init_data(length as u32);
+            assert!(data.iter().all(|byte| *byte == 0));
+            data.fill(0xee);
+            if numbers.below(4) == 0 {
+                continue;
+            }
+            let response = request.send().promise.await.unwrap();
+            assert_eq!(response.get().unwrap().get_data().unwrap(), vec![0xee; length]);
+        }
+    });
+}
