@@ -175,13 +175,20 @@ fn an_unknown_badge_is_disconnected_and_its_capabilities_are_closed() {
 
 #[test]
 fn a_message_that_is_read_again_and_again_reaches_its_limit() {
-    // Two pointers to the same 500 words, in a list of structs that all overlap cannot be had; a list of void can.
-    const VOIDS: u64 = 0x1fff_ffff;
+    // So a message whose pointers all lead to the same words costs its reader no more than so much.
+    const LIMIT: usize = 1 << 20;
+    const WORDS: usize = 500;
     alone(|kernel, environment| async move {
-        let object = scripted(|_| Answer::ok(vec![1 << 48, 1 | VOIDS << 35], Vec::new()));
+        let mut words = vec![1 << 48, 1 | 2 << 32 | (WORDS as u64 * 8) << 35];
+        words.resize(WORDS + 2, 0);
+        let object = scripted(move |_| Answer::ok(words.clone(), Vec::new()));
         let peer: echo::Client = client(kernel.insert(&environment, object));
         let blob = peer.blob_request().send().promise.await.unwrap();
-        assert!(blob.get().unwrap().get_data().is_err());
+        let results = blob.get().unwrap();
+        let reads = (0..LIMIT).take_while(|_| results.get_data().is_ok()).count();
+        assert_eq!(reads, LIMIT / WORDS);
+        let again = peer.blob_request().send().promise.await.unwrap();
+        assert!(again.get().unwrap().get_data().is_ok(), "the next message has its own limit");
     });
 }
 
