@@ -4,18 +4,22 @@
 //! ([`crate::scheduler::switch_to`]) or makes it ready. So a call and its answer switch straight from one thread
 //! to the other, without a run queue.
 
+mod receive;
+
+pub use receive::{reply_receive, submit_receive};
+
 use crate::arch::context::Context;
 use crate::arch::cpu::Cpu;
 use crate::error::Error;
 use crate::message;
 use crate::object::Object;
 use crate::object::call::{Call, Completion, Phase};
-use crate::object::endpoint::{self, Endpoint, Facet};
+use crate::object::endpoint::{self, Facet};
 use crate::object::message_buffer::MessageBuffer;
 use crate::object::process::Process;
-use crate::object::thread::{ReceivesFrom, State, Thread};
-use crate::{scheduler, time, timers};
-use abi::{CallState, Event, MAXIMUM_CAPABILITIES, MessageInfo, NO_DEADLINE, NULL_HANDLE, Status};
+use crate::object::thread::{State, Thread};
+use crate::scheduler;
+use abi::{CallState, Event, MAXIMUM_CAPABILITIES, MessageInfo, NULL_HANDLE, Status};
 use alloc::sync::Arc;
 use collections::SlotTable;
 use core::sync::atomic::Ordering;
@@ -443,192 +447,6 @@ fn answer(
             Ok(complete_with_error(&call, sequence, Error::failed("the server's answer was malformed")))
         }
     }
-}
-
-/// What the first argument of `reply_receive` and the fourth name, looked up at once.
-#[inline(always)]
-fn from_handle(table: &SlotTable<Object>, handle: u32) -> Source {
-    if handle == NULL_HANDLE {
-        return Source::Signals;
-    }
-    match table.get(handle) {
-        Some(Object::Endpoint(endpoint)) => Source::Endpoint(endpoint.clone()),
-        Some(_) | None => Source::Bad,
-    }
-}
-
-/// What a thread waits on besides its deadline.
-enum Source {
-    /// Only its notification.
-    Signals,
-    /// Its notification and this endpoint.
-    Endpoint(Arc<Endpoint>),
-    /// Something that is no endpoint.
-    Bad,
-}
-
-/// System call `reply_receive`.
-#[inline(never)]
-pub fn reply_receive(
-    cpu: &Cpu,
-    reply: u32,
-    status: Status,
-    info: MessageInfo,
-    endpoint: u32,
-    deadline: u64,
-) -> *mut Context {
-    let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
-    let (taken, source) = {
-        let mut handles = thread.process.handles.lock();
-        let taken = if reply == NULL_HANDLE { None } else { take_reply(&mut handles, reply) };
-        (taken, from_handle(&handles, endpoint))
-    };
-    let woken = if reply == NULL_HANDLE {
-        None
-    } else {
-        match answer(thread, taken, status, info) {
-            Ok(woken) => woken,
-            Err(error) => {
-                // SAFETY: the thread runs here and is in the kernel.
-                unsafe { thread.set_event(Event::Error, error.status as u64) };
-                return scheduler::leave(cpu);
-            }
-        }
-    };
-    receive(cpu, thread, source, deadline, woken)
-}
-
-/// System call `submit_receive`. A submit that fails has completed its call with the error; the receive finds the signal.
-#[inline(never)]
-pub fn submit_receive(
-    cpu: &Cpu,
-    call_and_target: u64,
-    interface: u64,
-    info: MessageInfo,
-    endpoint: u32,
-    deadline: u64,
-) -> *mut Context {
-    let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
-    let (_, woken) = submit(cpu, thread, call_and_target, interface, info);
-    let source = from_handle(&thread.process.handles.lock(), endpoint);
-    receive(cpu, thread, source, deadline, woken)
-}
-
-/// Waits for the next event of the current thread. `woken` is a thread that the caller owns; it is run if this one waits.
-#[inline(always)]
-fn receive(
-    cpu: &Cpu,
-    thread: &Thread,
-    source: Source,
-    deadline: u64,
-    woken: Option<Arc<Thread>>,
-) -> *mut Context {
-    match try_receive(cpu, thread, source, deadline) {
-        Received::Event => {
-            if let Some(woken) = woken {
-                scheduler::make_ready(woken);
-            }
-            scheduler::leave(cpu)
-        }
-        Received::Waits => match woken {
-            Some(woken) => scheduler::hand_over(cpu, woken),
-            None => scheduler::run_next(cpu),
-        },
-    }
-}
-
-enum Received {
-    /// The event is in the thread's registers.
-    Event,
-    /// The thread waits; it no longer is this processor's.
-    Waits,
-}
-
-#[inline(always)]
-fn try_receive(cpu: &Cpu, thread: &Thread, source: Source, deadline: u64) -> Received {
-    let event = |event, value| {
-        // SAFETY: the thread runs here and is in the kernel.
-        unsafe { thread.set_event(event, value) };
-        Received::Event
-    };
-    let bits = thread.notification.take();
-    if bits != 0 {
-        return event(Event::Signals, bits);
-    }
-    let endpoint = match source {
-        Source::Signals => None,
-        Source::Endpoint(endpoint) => Some(endpoint),
-        Source::Bad => return event(Event::Error, Status::Failed as u64),
-    };
-    let mut queue = endpoint.as_ref().map(|endpoint| endpoint.lock());
-    while let Some(inner) = &mut queue {
-        if inner.closed {
-            return event(Event::Error, Status::Disconnected as u64);
-        }
-        if !inner.released.is_empty()
-            && let Some(badge) = inner.released.pop_front()
-        {
-            return event(Event::Released, badge);
-        }
-        let Some(call) = inner.queue.pop_front() else { break };
-        let (sequence, request) = {
-            let mut inner = call.lock();
-            inner.phase = Phase::Delivered;
-            let request = Request { interface: inner.interface, info: inner.info, priority: inner.priority };
-            (call.sequence(), request)
-        };
-        drop(queue.take());
-        if let Err(error) = deliver(thread, &call, sequence, call.badge(), request) {
-            call.clear_capabilities();
-            if let Some(client) = complete_with_error(&call, sequence, error) {
-                scheduler::make_ready(client);
-            }
-        } else {
-            return Received::Event;
-        }
-        queue = endpoint.as_ref().map(|endpoint| endpoint.lock());
-    }
-    if deadline != NO_DEADLINE && (deadline == 0 || deadline <= time::now()) {
-        drop(queue);
-        return event(Event::Timeout, 0);
-    }
-    // From here on the thread may be woken by another processor as soon as the locks are released.
-    scheduler::save(cpu, thread);
-    let mut state = thread.state.lock();
-    if thread.process.is_dying() {
-        drop(state);
-        drop(queue);
-        scheduler::end_current(cpu);
-        return Received::Waits;
-    }
-    if !thread.notification.begin_wait() {
-        drop(state);
-        drop(queue);
-        return event(Event::Signals, thread.notification.take());
-    }
-    thread.deadline.store(deadline, Ordering::Relaxed);
-    *state = State::Receiving(endpoint.as_deref().map_or(ReceivesFrom::NOTHING, ReceivesFrom::endpoint));
-    let Some(own) = cpu.take_thread() else { return Received::Waits };
-    if deadline != NO_DEADLINE
-        && timers::arm(&own.timer, deadline, timers::Deadline::Thread(own.clone())).is_err()
-    {
-        // Without room for the deadline the wait ends at once.
-        own.notification.end_wait();
-        *state = State::Running(cpu.index);
-        drop(state);
-        drop(queue);
-        cpu.set_thread(own);
-        return event(Event::Timeout, 0);
-    }
-    match &mut queue {
-        Some(inner) => {
-            // A running thread is in no list, so it is not given back.
-            let _ = inner.receivers.push_back(own);
-        }
-        // Its process's list and its notification keep it.
-        None => drop(own),
-    }
-    Received::Waits
 }
 
 /// System call `cancel`.
