@@ -39,6 +39,9 @@ static ADDRESS: ExecutableAddressRequest = ExecutableAddressRequest::new();
 #[unsafe(link_section = ".requests")]
 static BOOT_LOADER: BootloaderInfoRequest = BootloaderInfoRequest::new();
 
+/// Most measurements of the clocks until one is plausible.
+const CLOCK_MEASUREMENTS: usize = 4;
+
 static FUNCTIONS: Lock<Functions> = Lock::new(Functions::new_const());
 
 /// Where the boot loader enters the kernel.
@@ -91,7 +94,15 @@ fn boot() -> Result<&'static cpu::Cpu, &'static str> {
     };
     local.enable(Vector(crate::arch::traps::SPURIOUS_VECTOR));
     // SAFETY: the local APIC was just enabled, and its timer is not used yet.
-    let rates = unsafe { clock::measure(&processor, tables, &KernelMemory, &local) };
+    let measure = || unsafe { clock::measure(&processor, tables, &KernelMemory, &local) };
+    // A host that halts the machine in the middle of a measurement spoils it.
+    let mut rates = measure();
+    for _ in 1..CLOCK_MEASUREMENTS {
+        if rates.local_apic_timer.is_some() {
+            break;
+        }
+        rates = measure();
+    }
     time::init(rates.tsc);
     let own = local.id();
     processors::init(local, &processor, &rates);
@@ -126,6 +137,9 @@ fn boot() -> Result<&'static cpu::Cpu, &'static str> {
         processors::timer_name(),
     );
     drop(functions);
-    first_process::start(package, package_bytes).map_err(|error| error.reason)?;
+    first_process::start(package, package_bytes).map_err(|error| {
+        log::error!("the boot package or its first process is not as it should be");
+        error.reason
+    })?;
     Ok(cpu)
 }
