@@ -52,10 +52,13 @@ const NAMES: [([u64; 2], Feature); 9] = [
     ([0x71ba_7686_3cc5_5f63, 0xb264_4a48_c516_a487], Feature::ExecutableAddress),
 ];
 
-/// Base revisions that the loader knows: the last that a Limine 8 offers, and the one whose direct map shows the ACPI tables.
+/// Base revisions that the loader knows: from the last that every Limine 8 offers to the first whose direct map shows the
+/// ACPI tables. Of what differs between them, only this concerns the loader: its direct map shows all memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BaseRevision {
-    /// The ACPI root pointer is given by its physical address.
+    /// The ACPI root pointer is given by its address in the direct map.
+    Two,
+    /// It is given by its physical address.
     Three,
     /// It is given by its address in the direct map.
     Four,
@@ -108,7 +111,7 @@ impl fmt::Display for Error {
         match self {
             Self::NoBaseRevision => out.write_str("the kernel has no Limine base revision tag"),
             Self::BaseRevision(number) => {
-                write!(out, "the kernel wants Limine base revision {number}; this loader knows 3 and 4")
+                write!(out, "the kernel wants Limine base revision {number}; this loader knows 2 to 4")
             }
             Self::TooMany => out.write_str("the kernel has too many requests"),
         }
@@ -136,6 +139,7 @@ impl Requests {
         }
         let (word, number) = found.tag.ok_or(Error::NoBaseRevision)?;
         let revision = match number {
+            2 => BaseRevision::Two,
             3 => BaseRevision::Three,
             4 => BaseRevision::Four,
             _ => return Err(Error::BaseRevision(number)),
@@ -212,7 +216,7 @@ mod tests {
     fn refuses_other_revisions() {
         assert_eq!(Requests::find(&mut [0; 32]), Err(Error::NoBaseRevision));
         assert_eq!(Requests::find(&mut tag(6)), Err(Error::BaseRevision(6)));
-        assert_eq!(Requests::find(&mut tag(0)), Err(Error::BaseRevision(0)));
+        assert_eq!(Requests::find(&mut tag(1)), Err(Error::BaseRevision(1)));
         assert_eq!(Requests::find(&mut BASE_REVISION.clone()), Err(Error::NoBaseRevision));
     }
 

@@ -165,6 +165,13 @@ fn a_boot_package_at_address_0_stays_a_module() {
 }
 
 #[test]
+fn base_revision_2_gets_the_root_pointer_by_its_address_in_the_direct_map() {
+    let kernel = answered(2, &Rsdp::At(0xf_5ad0)).expect("answered");
+    assert!(kernel.revision.is_supported());
+    assert_eq!(kernel.rsdp.response().expect("answered").address as u64, HHDM + 0xf_5ad0);
+}
+
+#[test]
 fn base_revision_3_gets_the_root_pointer_by_physical_address() {
     let kernel = answered(3, &Rsdp::At(0xf_5ad0)).expect("answered");
     assert_eq!(kernel.rsdp.response().expect("answered").address as u64, 0xf_5ad0);
