@@ -23,12 +23,19 @@ const MODULES: [&str; 6] = ["part_gpt", "fat", "normal", "echo", "minicmd", "mul
 const KERNEL_SECTOR: std::ops::Range<usize> = 0x5c..0x64;
 const BLOCK_LIST: usize = 0x1f4;
 
+/// Whether both platforms of GRUB are there; if not, which is missing.
+pub fn check_installed() -> Result<()> {
+    bios_folder()?;
+    folder("x86_64-efi", "kernel.img", "grub-efi-amd64-bin")?;
+    Ok(())
+}
+
 /// Adds GRUB and its configuration.
 pub fn add(content: &mut Content, command_line: &str) -> Result<()> {
-    let boot = read(&folder("i386-pc", "boot.img", "grub-pc-bin")?.join("boot.img"))?;
+    check_installed()?;
+    let boot = read(&bios_folder()?.join("boot.img"))?;
     let core = make("i386-pc", "(,gpt2)/boot/grub", &["biosdisk"])?;
     content.bios = Some(connect(&boot, core, disk::core_sector())?);
-    folder("x86_64-efi", "kernel.img", "grub-efi-amd64-bin")?;
     content.files.push(File::new("EFI/BOOT/BOOTX64.EFI", make("x86_64-efi", "/boot/grub", &[])?));
     content.files.push(File::new("boot/grub/grub.cfg", configuration(command_line)?.into_bytes()));
     Ok(())
@@ -47,6 +54,10 @@ fn configuration(command_line: &str) -> Result<String> {
          module2 /boot/package\n\
          boot\n"
     ))
+}
+
+fn bios_folder() -> Result<PathBuf> {
+    folder("i386-pc", "boot.img", "grub-pc-bin")
 }
 
 /// The folder of a platform's modules, which must hold `file`.

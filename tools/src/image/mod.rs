@@ -75,6 +75,14 @@ pub fn build(
     }
 }
 
+/// Whether a boot loader is installed on this machine; if not, why it cannot be packed.
+pub fn check_installed(loader: Loader) -> Result<()> {
+    match loader {
+        Loader::Grub => grub::check_installed(),
+        Loader::Limine => limine::Installed::find().map(drop),
+    }
+}
+
 fn read(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).with_context(|| file.display().to_string())
 }

@@ -22,20 +22,13 @@ const MACHINES: [(&str, Firmware, u32); 4] = [
     ("pc", Firmware::Uefi, 256),
 ];
 
-/// One scenario for each machine, and one for what cannot be packed.
+/// One scenario for each boot loader that is installed and each machine, and one for what cannot be packed.
+///
+/// GRUB is part of the set-up, and its scenarios fail without it; Limine is used where it is.
 pub fn scenarios() -> Vec<Scenario> {
-    let boots = MACHINES.into_iter().map(|(board, firmware, memory)| {
-        let name = format!("disk-grub-{}-{board}", if firmware == Firmware::Bios { "bios" } else { "uefi" });
-        Scenario::new(name, "a disk with GRUB boots to the page", LIMIT, move |context| {
-            let image = context.folder().join("disk.img");
-            image::build(context.paths(), &context.paths().root.join(MANIFEST), Loader::Grub, "", &image)?;
-            let mut machine = Machine::new(Boot::Disk { image, firmware });
-            machine.board = board.into();
-            machine.memory = memory;
-            machine.nic = Some(Nic::Modern);
-            boots_to_the_page(context, machine)
-        })
-    });
+    let limine = image::check_installed(Loader::Limine).is_ok();
+    let loaders = [Loader::Grub].into_iter().chain(limine.then_some(Loader::Limine));
+    let boots = loaders.flat_map(|loader| MACHINES.into_iter().map(move |machine| boots(loader, machine)));
     let absent =
         Scenario::new("disk-limine-absent", "a Limine that is not there is said", LIMIT, |context| {
             let empty = context.temporary()?;
@@ -55,6 +48,21 @@ pub fn scenarios() -> Vec<Scenario> {
             Ok(())
         });
     boots.chain([absent]).collect()
+}
+
+fn boots(loader: Loader, (board, firmware, memory): (&'static str, Firmware, u32)) -> Scenario {
+    let loader_name = if loader == Loader::Grub { "grub" } else { "limine" };
+    let firmware_name = if firmware == Firmware::Bios { "bios" } else { "uefi" };
+    let name = format!("disk-{loader_name}-{firmware_name}-{board}");
+    Scenario::new(name, "a disk boots to the page", LIMIT, move |context| {
+        let image = context.folder().join("disk.img");
+        image::build(context.paths(), &context.paths().root.join(MANIFEST), loader, "", &image)?;
+        let mut machine = Machine::new(Boot::Disk { image, firmware });
+        machine.board = board.into();
+        machine.memory = memory;
+        machine.nic = Some(Nic::Modern);
+        boots_to_the_page(context, machine)
+    })
 }
 
 fn boots_to_the_page(context: &Context, machine: Machine) -> Result<()> {
