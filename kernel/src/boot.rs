@@ -19,7 +19,7 @@ use platform::{Vector, acpi, clock, processor};
 
 #[used]
 #[unsafe(link_section = ".requests")]
-static BASE_REVISION: BaseRevision = BaseRevision::with_revision(3);
+static BASE_REVISION: BaseRevision = BaseRevision::with_revision(2);
 #[used]
 #[unsafe(link_section = ".requests")]
 static HHDM: HhdmRequest = HhdmRequest::new();
@@ -60,7 +60,7 @@ extern "C" fn kernel_entry() -> ! {
 
 fn boot() -> Result<&'static cpu::Cpu, &'static str> {
     if !BASE_REVISION.is_supported() {
-        return Err("the boot loader does not know base revision 3 of the Limine protocol");
+        return Err("the boot loader does not know base revision 2 of the Limine protocol");
     }
     let hhdm = HHDM.response().ok_or("the boot loader gave no direct map")?;
     memory::set_direct_map(hhdm.offset);
@@ -73,7 +73,7 @@ fn boot() -> Result<&'static cpu::Cpu, &'static str> {
     let package_bytes = module.data().len() as u64;
     // Read before the boot loader's memory could be anything else.
     let root_pointer = RSDP.response().map(|response| response.address as u64).map(|address| {
-        // Base revision 3 gives a physical address; older loaders a virtual one.
+        // Base revision 2 gives a virtual address, later ones a physical one.
         platform::PhysicalAddress(if address >= hhdm.offset { address - hhdm.offset } else { address })
     });
 
