@@ -7,7 +7,6 @@ use crate::{
     Counters, Device, Fault, StartError,
     device::Work,
     interrupts::{Bells, Wake},
-    local::{Event, Turnstile},
     regs::Link,
 };
 use alloc::{format, rc::Rc};
@@ -16,6 +15,7 @@ use core::{cell::Cell, cell::RefCell, time::Duration};
 use ring::frame::FrameLayout;
 use rt::memory::{Mapping, Protection};
 use schema::{device_capnp::dma_pool, ipc_capnp::signaller, memory_capnp::memory_object};
+use tasks::{Event, Turnstile};
 use virtio::{DmaMemory, InterruptPlan, InterruptStatus, PciTransport, SetupError};
 
 /// How long a device may take to reset. [VIRTIO-1.2] sets no limit; this is far above any device's need.

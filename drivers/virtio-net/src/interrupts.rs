@@ -1,11 +1,11 @@
 //! Waiting for the device and the client, and keeping the device's interrupts alive.
 
-use crate::local::any;
 use alloc::rc::Rc;
 use capnp::Error;
 use core::{cell::Cell, pin::pin, time::Duration};
 use rt::Signal;
 use schema::{device_capnp::interrupt, ipc_capnp::signaller};
+use tasks::any;
 use virtio::{InterruptPlan, Interrupts};
 
 /// After how many interrupts the kernel is told that all is well. It masks a message interrupt after 1024 without a

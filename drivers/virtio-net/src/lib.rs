@@ -24,7 +24,6 @@ mod device;
 mod driver;
 mod init;
 pub mod interrupts;
-mod local;
 mod queue;
 mod regs;
 pub mod server;

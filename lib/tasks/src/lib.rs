@@ -1,4 +1,8 @@
-//! Waiting between tasks of this process.
+//! How tasks of one process wait for each other: events, a turnstile, and the first of several futures.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
 
 use alloc::vec::Vec;
 use core::{
