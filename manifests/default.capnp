@@ -4,9 +4,10 @@
 using import "../schema/manifest.capnp".Manifest;
 using import "pieces/netstack.capnp".netstack;
 using import "pieces/remote-session-web-ui.capnp".remoteSessionWebUi;
+using import "pieces/uart.capnp".uart;
 using import "pieces/virtio-net.capnp".virtioNet;
 
 const manifest :Manifest = (
   name = "default",
-  entries = [.virtioNet, .netstack, .remoteSessionWebUi],
+  entries = [.uart, .virtioNet, .netstack, .remoteSessionWebUi],
 );

@@ -2,8 +2,9 @@
 
 use std::{env, fs, path::Path, process};
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "boot",
+    "console",
     "device",
     "ipc",
     "manifest",

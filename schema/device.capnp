@@ -137,6 +137,14 @@ interface IoPort {
   # The system calls `port_read` and `port_write` do the same without a message.
 
   info @2 () -> (first :UInt16, count :UInt32);
+
+  logCursor @3 () -> (cursor :UInt64);
+  # Only for a range that holds the first serial port (0x3f8). While somebody holds such a range the kernel does not touch the
+  # port; this is where its output of the log stopped, a cursor of `KernelLog.read`. Errors: `failed` for another range.
+
+  logWritten @4 (cursor :UInt64);
+  # Says that the log was written to the port up to there. When the last capability of the range is gone, the kernel writes
+  # on from there itself. A cursor that goes back or is not reached yet changes nothing. Errors: as of `logCursor`.
 }
 
 interface IoPortManager {

@@ -1,6 +1,8 @@
 @0x9b6f1f6d2a51c006;
 # The kernel log, read-only inventories, and power.
 
+using Device = import "device.capnp";
+using Ipc = import "ipc.capnp";
 using Process = import "process.capnp";
 
 interface LogWriter {
@@ -14,6 +16,10 @@ interface KernelLog {
   read @0 (cursor :UInt64) -> (text :Text, next :UInt64, lost :UInt64);
   # Whole lines from `cursor` on (0: the oldest kept), at most about 3 KiB; `next` continues. `lost` counts bytes that
   # were overwritten before `cursor` could be read.
+
+  follow @1 (signaller :Ipc.Signaller);
+  # Signals whenever something was written, from now on and as long as the signaller is held. Several writes may be one signal.
+  # Errors: `overloaded` when 8 others follow.
 }
 
 struct ProcessInfo {
@@ -47,6 +53,34 @@ struct ProcessorInfo {
   interrupts @3 :UInt64;
 }
 
+struct AcpiTableInfo {
+  # A table that passed its check; firmware's others are in the log.
+  signature @0 :Text;  # four characters
+  address @1 :UInt64;  # physical
+  length @2 :UInt32;   # bytes
+  revision @3 :UInt8;
+}
+
+struct InterruptInfo {
+  # One interrupt that is open.
+  vector @0 :UInt8;
+  kind @1 :Device.InterruptKind;
+  line @2 :UInt32;       # global system interrupt of a line, 0xffffffff for others
+  function @3 :UInt32;   # as the badge of a pciFunction in `HandleInfo`, 0xffffffff for ISA lines
+  index @4 :UInt16;      # which of the function's
+  object @5 :UInt64;     # its number in `HandleInfo`
+  processor @6 :UInt32;
+  count @7 :UInt64;      # signalled
+  dropped @8 :UInt64;    # arrived while nobody was bound
+}
+
+struct TimerInfo {
+  # The deadlines that one processor looks after.
+  processor @0 :UInt32;
+  armed @1 :UInt32;
+  nextNanoseconds @2 :UInt64;  # of the earliest, in monotonic time; the largest number when none is armed
+}
+
 interface SystemInfo {
   # Read-only views of the machine and of who holds what. Long lists come in parts: pass `next`
   # (0 at the end) as the following `start`.
@@ -57,6 +91,12 @@ interface SystemInfo {
   processes @1 (start :UInt32) -> (processes :List(ProcessInfo), next :UInt32);
   handles @2 (process :UInt32, start :UInt32) -> (handles :List(HandleInfo), next :UInt32);
   processors @3 (start :UInt32) -> (processors :List(ProcessorInfo), next :UInt32);
+
+  acpiTables @4 (start :UInt32) -> (tables :List(AcpiTableInfo), next :UInt32);
+  interrupts @5 (start :UInt32) -> (interrupts :List(InterruptInfo), next :UInt32, stray :UInt64);
+  # By vector. `stray` counts interrupts of vectors that belonged to nobody.
+  timers @6 (start :UInt32) -> (timers :List(TimerInfo), next :UInt32, nowNanoseconds :UInt64, counterFrequency :UInt64);
+  # By processor. `counterFrequency` is the time stamp counter's, in hertz.
 }
 
 interface Power {

@@ -48,6 +48,21 @@ pub fn arrived(vector: u8) {
     }
 }
 
+/// Calls `look` with each interrupt that is open, by vector from `start` on, until it answers `false`.
+pub fn for_each(start: u8, mut look: impl FnMut(&Interrupt) -> bool) {
+    for vector in DEVICE_VECTORS.filter(|vector| *vector >= start) {
+        let interrupt = slot(vector).and_then(|slot| slot.lock().as_ref().and_then(Weak::upgrade));
+        if interrupt.is_some_and(|interrupt| !look(&interrupt)) {
+            return;
+        }
+    }
+}
+
+/// How many interrupts belonged to nobody.
+pub fn stray() -> u64 {
+    STRAY.load(Ordering::Relaxed)
+}
+
 /// The processor that takes the next interrupt that is opened: they take turns. Only those with an 8-bit
 /// APIC id can be named in interrupt messages.
 pub fn next_processor() -> (u32, u32) {

@@ -18,6 +18,11 @@ pub fn init(frequency: u64) {
     BASE.store(ticks(), Ordering::Relaxed);
 }
 
+/// Ticks of the time stamp counter in a second.
+pub fn frequency() -> u64 {
+    FREQUENCY.load(Ordering::Relaxed)
+}
+
 /// The time stamp counter.
 #[inline]
 pub fn ticks() -> u64 {

@@ -4,10 +4,11 @@
 using import "../../schema/manifest.capnp".Manifest;
 using import "../pieces/netstack.capnp".netstack;
 using import "../pieces/remote-session-web-ui.capnp".remoteSessionWebUi;
+using import "../pieces/uart.capnp".uart;
 using import "../pieces/virtio-net.capnp".virtioNet;
 using import "pieces/test-hook.capnp".testHook;
 
 const manifest :Manifest = (
   name = "hook",
-  entries = [.virtioNet, .netstack, .remoteSessionWebUi, .testHook],
+  entries = [.uart, .virtioNet, .netstack, .remoteSessionWebUi, .testHook],
 );

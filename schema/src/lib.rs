@@ -12,6 +12,11 @@ pub mod boot_capnp {
 }
 
 #[rustfmt::skip]
+pub mod console_capnp {
+    include!(concat!(env!("OUT_DIR"), "/console_capnp.rs"));
+}
+
+#[rustfmt::skip]
 pub mod device_capnp {
     include!(concat!(env!("OUT_DIR"), "/device_capnp.rs"));
 }

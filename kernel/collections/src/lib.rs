@@ -5,11 +5,13 @@
 extern crate alloc;
 
 mod frame_bitmap;
+mod log_handover;
 mod log_ring;
 mod slot_table;
 mod timer_heap;
 
 pub use frame_bitmap::FrameBitmap;
+pub use log_handover::LogHandover;
 pub use log_ring::{LogRead, LogRing};
 pub use slot_table::{SlotTable, SlotTableFull};
 pub use timer_heap::{TimerHeap, TimerKey};

@@ -30,6 +30,11 @@ impl<const SIZE: usize> LogRing<SIZE> {
         Self { bytes: [0; SIZE], written: 0 }
     }
 
+    /// The cursor behind all that was written.
+    pub const fn end(&self) -> u64 {
+        self.written
+    }
+
     /// Appends bytes over the oldest ones.
     pub fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {

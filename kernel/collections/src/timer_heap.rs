@@ -33,6 +33,16 @@ impl<K: TimerKey> TimerHeap<K> {
         self.entries.try_reserve(self.entries.len().max(16)).is_ok()
     }
 
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The next deadline.
     pub fn next_deadline(&self) -> Option<u64> {
         self.entries.first().map(|entry| entry.0)

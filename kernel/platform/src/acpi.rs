@@ -24,7 +24,7 @@ pub const MAXIMUM_IO_APICS: usize = 8;
 pub const MAXIMUM_OVERRIDES: usize = 32;
 /// Most memory-mapped regions of PCI configuration space that are used.
 pub const MAXIMUM_ECAM_REGIONS: usize = 16;
-/// Most table signatures that are kept for the inventory.
+/// Most tables that are kept for the inventory.
 pub const MAXIMUM_TABLES: usize = 64;
 
 /// What the tables said, or the fallback for what they did not say.
@@ -51,8 +51,21 @@ pub struct PlatformTables {
     pub soft_off: Option<SoftOff>,
     /// The line of the system control interrupt.
     pub sci: Option<Gsi>,
-    /// Signatures of all tables that passed their check, in order.
-    pub signatures: ArrayVec<[u8; 4], MAXIMUM_TABLES>,
+    /// All tables that passed their check, in order.
+    pub inventory: ArrayVec<TableDescription, MAXIMUM_TABLES>,
+}
+
+/// What the inventory keeps of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableDescription {
+    /// Its name: graphic ASCII.
+    pub signature: [u8; 4],
+    /// Where it is.
+    pub address: PhysicalAddress,
+    /// Bytes, header included.
+    pub length: u32,
+    /// Revision of its layout.
+    pub revision: u8,
 }
 
 /// One I/O APIC.
@@ -199,7 +212,7 @@ impl PlatformTables {
             reset: None,
             soft_off: None,
             sci: None,
-            signatures: ArrayVec::new_const(),
+            inventory: ArrayVec::new_const(),
         }
     }
 
@@ -280,7 +293,10 @@ pub fn read_tables(root_pointer: Option<PhysicalAddress>, memory: &impl Physical
     let mut found = Found::default();
     for address in root.entries() {
         match source::read_table(address, memory) {
-            Ok(table) => found.take(table, memory, &mut tables),
+            Ok(table) => {
+                push("tables", &mut tables.inventory, table.description(address));
+                found.take(table, memory, &mut tables);
+            }
             Err(error) => log::error!("acpi: {error}; table left out"),
         }
     }
@@ -304,7 +320,6 @@ struct Found {
 
 impl Found {
     fn take(&mut self, table: source::Table<'_>, memory: &impl PhysicalMemory, tables: &mut PlatformTables) {
-        push("table signatures", &mut tables.signatures, table.signature());
         let signature = table.header().signature;
         let seen = match signature {
             Signature::MADT => &mut self.madt,

@@ -6,6 +6,8 @@ use crate::ports;
 
 /// The I/O port of COM1.
 pub const COM1: u16 = 0x3f8;
+/// Ports of a 16550.
+pub const PORTS: u16 = 8;
 
 const TRANSMIT: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;
@@ -20,6 +22,8 @@ const EIGHT_BITS_NO_PARITY: u8 = 0b11;
 const ENABLE_AND_CLEAR_FIFOS: u8 = 0b111;
 const READY_AND_REQUEST: u8 = 0b11;
 const TRANSMITTER_EMPTY: u8 = 1 << 5;
+/// The transmitter and its FIFO are empty, and the last stop bit is out.
+const TRANSMITTER_IDLE: u8 = 1 << 6;
 /// Bytes that a 16550 takes once its transmitter is empty.
 const FIFO_BYTES: u8 = 16;
 
@@ -74,6 +78,16 @@ impl SerialPort {
         port.write(MODEM_CONTROL, READY_AND_REQUEST);
         port.state = State::Ready { room: 0 };
         port
+    }
+
+    /// Waits, for a bounded time, until all that was written is on the line. For a port that somebody else used.
+    ///
+    /// # Safety
+    /// As for [`SerialPort::open`].
+    pub unsafe fn drain(base: u16) {
+        let port = Self { base, state: State::Absent };
+        // An absent UART reads as all ones, which is as good.
+        let _ = (0..MAXIMUM_POLLS).any(|_| port.read(LINE_STATUS) & TRANSMITTER_IDLE != 0);
     }
 
     /// Whether a UART was found.

@@ -6,6 +6,7 @@
 
 use super::Object;
 use super::account::Charge;
+use super::inventory;
 use super::notification::Signaller;
 use super::pci_function::Claim;
 use crate::error::Error;
@@ -22,6 +23,7 @@ use platform::pci::{InterruptKind, InterruptMessage, MsixTable, Switch};
 use platform::registers::Registers;
 use platform::{ApicId, PhysicalMemory, Vector};
 use schema::device_capnp::{self, interrupt, legacy_interrupt_manager};
+use schema::system_capnp::interrupt_info;
 
 /// Message interrupts without an acknowledgement after which the source is masked.
 const STORM: u32 = 1024;
@@ -238,6 +240,29 @@ impl Interrupt {
         } else {
             Ok(())
         }
+    }
+
+    /// Its vector.
+    pub const fn vector(&self) -> u8 {
+        self.vector
+    }
+
+    /// What the inventory shows of it.
+    pub fn describe(&self, mut info: interrupt_info::Builder<'_>) {
+        let (claim, index) = match &self.source {
+            Source::Msix { claim, index, .. } => (Some(claim), *index),
+            Source::Msi { claim } | Source::PciLine { claim, .. } => (Some(claim), 0),
+            Source::IsaLine { .. } => (None, 0),
+        };
+        info.set_vector(self.vector);
+        info.set_kind(self.kind());
+        info.set_line(self.line().map_or(inventory::NONE, |line| line.gsi.0));
+        info.set_function(claim.map_or(inventory::NONE, |claim| claim.function().address.to_bits()));
+        info.set_index(index);
+        info.set_object(self.id);
+        info.set_processor(self.processor);
+        info.set_count(self.count.load(Ordering::Relaxed));
+        info.set_dropped(self.dropped.load(Ordering::Relaxed));
     }
 
     const fn kind(&self) -> device_capnp::InterruptKind {

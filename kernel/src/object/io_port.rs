@@ -1,16 +1,19 @@
 //! IoPort: a range of I/O ports; IoPortManager: the right to hand out legacy ranges.
+//!
+//! While a legacy range holds COM1, the kernel does not write the log there ([`log_sink`]).
 
 use super::Object;
 use super::account::{Account, Charge};
 use super::pci_function::Claim;
 use crate::error::Error;
+use crate::log_sink;
 use crate::machine::TABLES;
 use crate::message::{Answer, Params};
 use crate::sync::Lock;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use capnp::traits::HasTypeId;
-use platform::ports;
+use platform::{ports, serial};
 use schema::device_capnp::{io_port, io_port_manager};
 
 /// Most legacy ranges that are handed out at one time.
@@ -79,9 +82,23 @@ impl IoPort {
         };
         if let Ok(port) = &made {
             ranges.push(Arc::downgrade(port));
+            if port.is_console() {
+                log_sink::claim_port();
+            }
         }
         drop(ranges);
         made
+    }
+
+    /// Whether it holds a port of the UART that the kernel writes the log to.
+    fn is_console(&self) -> bool {
+        const LAST: u16 = serial::COM1 + serial::PORTS - 1;
+        let last = u32::from(self.first) + self.count.saturating_sub(1);
+        self.claim.is_none() && self.first <= LAST && u32::from(serial::COM1) <= last
+    }
+
+    fn check_console(&self) -> Result<(), Error> {
+        if self.is_console() { Ok(()) } else { Err(Error::failed("these ports are not the console's")) }
     }
 
     fn port(&self, offset: u16, width: u8) -> Result<u16, Error> {
@@ -124,6 +141,14 @@ impl IoPort {
     }
 }
 
+impl Drop for IoPort {
+    fn drop(&mut self) {
+        if self.is_console() {
+            log_sink::release_port();
+        }
+    }
+}
+
 /// Serves `IoPort`.
 pub fn invoke(object: &Arc<IoPort>, params: &Params, answer: &mut Answer) -> Result<(), Error> {
     params.expect_interface(io_port::Client::TYPE_ID)?;
@@ -142,6 +167,15 @@ pub fn invoke(object: &Arc<IoPort>, params: &Params, answer: &mut Answer) -> Res
             let mut info = answer.root::<io_port::info_results::Owned>()?;
             info.set_first(object.first);
             info.set_count(object.count);
+        }
+        3 => {
+            object.check_console()?;
+            answer.root::<io_port::log_cursor_results::Owned>()?.set_cursor(log_sink::port_cursor());
+        }
+        4 => {
+            object.check_console()?;
+            log_sink::note_written(params.root::<io_port::log_written_params::Owned>()?.get_cursor());
+            answer.root::<io_port::log_written_results::Owned>()?;
         }
         _ => return Err(Error::NO_METHOD),
     }

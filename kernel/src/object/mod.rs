@@ -7,6 +7,7 @@ pub mod device_mmio;
 pub mod dma_pool;
 pub mod endpoint;
 pub mod interrupt;
+pub mod inventory;
 pub mod io_port;
 pub mod memory_object;
 pub mod message_buffer;

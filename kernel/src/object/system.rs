@@ -1,6 +1,6 @@
 //! LogWriter and KernelLog, SystemInfo, Power: objects without state of their own.
 
-use super::process;
+use super::{Object, inventory, process};
 use crate::arch::{cpu, processors};
 use crate::error::Error;
 use crate::machine::{DESCRIPTION, POWER};
@@ -76,6 +76,12 @@ pub fn invoke_kernel_log(params: &Params, answer: &mut Answer) -> Result<(), Err
             results.set_lost(read.lost);
             Ok(())
         }
+        1 => {
+            let Object::Signaller(signaller) = params.capability(0)? else { return Err(Error::WRONG_OBJECT) };
+            log_sink::follow(signaller)?;
+            answer.root::<kernel_log::follow_results::Owned>()?;
+            Ok(())
+        }
         _ => Err(Error::NO_METHOD),
     }
 }
@@ -110,6 +116,9 @@ pub fn invoke_system_info(params: &Params, answer: &mut Answer) -> Result<(), Er
         1 => list_processes(params, answer)?,
         2 => list_handles(params, answer)?,
         3 => list_processors(params, answer)?,
+        4 => inventory::list_acpi_tables(params, answer)?,
+        5 => inventory::list_interrupts(params, answer)?,
+        6 => inventory::list_timers(params, answer)?,
         _ => return Err(Error::NO_METHOD),
     }
     Ok(())
@@ -184,6 +193,12 @@ fn list_processors(params: &Params, answer: &mut Answer) -> Result<(), Error> {
     Ok(())
 }
 
+/// Writes what a driver has not yet written of the log, now that it never will.
+fn last_line() {
+    // SAFETY: the other processors have stopped, and this one ends the machine next.
+    unsafe { log_sink::write_in_panic(format_args!("")) };
+}
+
 /// Serves `Power`.
 pub fn invoke_power(params: &Params, _answer: &mut Answer) -> Result<(), Error> {
     params.expect_interface(power::Client::TYPE_ID)?;
@@ -192,6 +207,7 @@ pub fn invoke_power(params: &Params, _answer: &mut Answer) -> Result<(), Error> 
         0 => {
             log::info!("reboot asked for by {caller}");
             processors::stop_others();
+            last_line();
             if let Some(power) = POWER.get() {
                 // SAFETY: the other processors have stopped, and losing the system's state is what was asked for.
                 unsafe { power.reboot() }
@@ -201,11 +217,17 @@ pub fn invoke_power(params: &Params, _answer: &mut Answer) -> Result<(), Error> 
         1 => {
             log::info!("halt asked for by {caller}");
             processors::stop_others();
+            last_line();
             if let Some(power) = POWER.get() {
                 // SAFETY: as above.
                 unsafe { power.power_off() };
             }
-            log::error!("the machine does not switch off; all processors stopped");
+            // SAFETY: the other processors have stopped, and this one does nothing else any more.
+            unsafe {
+                log_sink::write_in_panic(format_args!(
+                    "the machine does not switch off; all processors stopped\n"
+                ))
+            };
             processors::stop_here()
         }
         _ => Err(Error::NO_METHOD),

@@ -13,6 +13,7 @@ use ::acpi::sdt::madt::{
 };
 use ::acpi::sdt::mcfg::{Mcfg, McfgEntry};
 
+use super::TableDescription;
 use crate::address::{PhysicalAddress, PhysicalMemory};
 
 /// Longest table that is read; real ones, DSDT apart, have some KiB.
@@ -119,6 +120,17 @@ impl<'a> Table<'a> {
 
     pub(super) fn signature(&self) -> [u8; 4] {
         self.bytes.first_chunk().copied().unwrap_or_default()
+    }
+
+    /// What the inventory keeps of this table at `address`.
+    pub(super) fn description(&self, address: PhysicalAddress) -> TableDescription {
+        let Self { header, .. } = *self;
+        TableDescription {
+            signature: self.signature(),
+            address,
+            length: header.length,
+            revision: header.revision,
+        }
     }
 
     /// The structure that the table starts with; `None` when the table is shorter.

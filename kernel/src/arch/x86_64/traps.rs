@@ -7,13 +7,14 @@
 //! | 240 | something became ready for this processor |
 //! | 241 | TLB shootdown |
 //! | 242 | the local APIC's timer |
+//! | 243 | somebody follows the log, and this processor wrote to it |
 //! | 255 | spurious |
 
 use super::context::Context;
 use super::cpu::{self, Cpu};
 use super::{processors, tlb};
 use crate::object::process::Exit;
-use crate::{interrupts, panic, scheduler, timers};
+use crate::{interrupts, log_sink, panic, scheduler, timers};
 use core::sync::atomic::Ordering;
 use schema::process_capnp::ExitCause;
 use x86_64::registers::control::Cr2;
@@ -24,6 +25,8 @@ pub const RESCHEDULE_VECTOR: u8 = 240;
 pub const SHOOTDOWN_VECTOR: u8 = 241;
 /// The local APIC's timer.
 pub const TIMER_VECTOR: u8 = 242;
+/// Makes a processor signal those who follow the log.
+pub const LOG_VECTOR: u8 = 243;
 /// What the local APIC reports when an interrupt has gone away.
 pub const SPURIOUS_VECTOR: u8 = 255;
 /// Vectors that devices can have.
@@ -96,6 +99,7 @@ fn interrupt(cpu: &Cpu, vector: u8) {
         SHOOTDOWN_VECTOR => tlb::answer(),
         RESCHEDULE_VECTOR => cpu.reschedule.store(true, Ordering::Relaxed),
         TIMER_VECTOR => timers::expire(cpu),
+        LOG_VECTOR => log_sink::signal_followers(),
         _ => interrupts::arrived(vector),
     }
     processors::end_of_interrupt();

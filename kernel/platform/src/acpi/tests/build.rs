@@ -37,6 +37,11 @@ impl PhysicalMemory for Machine {
     }
 }
 
+/// Signatures of the tables that were kept for the inventory.
+pub fn signatures(tables: &super::super::PlatformTables) -> Vec<[u8; 4]> {
+    tables.inventory.iter().map(|table| table.signature).collect()
+}
+
 /// Makes all bytes add up to 0 by the one at `at`.
 pub fn fix_checksum(bytes: &mut [u8], at: usize) {
     bytes[at] = 0;

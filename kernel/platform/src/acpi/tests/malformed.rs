@@ -8,7 +8,7 @@ fn read(machine: &Machine) -> PlatformTables {
 /// What is read is the fallback: one processor, no lines.
 fn assert_fallback(machine: &Machine) {
     let tables = read(machine);
-    assert!(tables.processors.is_empty() && tables.io_apics.is_empty() && tables.signatures.is_empty());
+    assert!(tables.processors.is_empty() && tables.io_apics.is_empty() && tables.inventory.is_empty());
 }
 
 fn good_madt() -> Vec<u8> {
@@ -87,7 +87,7 @@ fn a_root_table_that_lists_itself_and_nothing() {
     looped.put_at(address, table(b"RSDT", 1, &entries));
     looped.put_at(ROOT_POINTER, root_pointer(address));
     let tables = read(&looped);
-    assert_eq!(tables.signatures.as_slice(), [*b"RSDT"]);
+    assert_eq!(signatures(&tables), [*b"RSDT"]);
     assert!(tables.processors.is_empty());
     assert_fallback(&place);
 }
@@ -102,7 +102,7 @@ fn a_root_table_with_thousands_of_entries() {
     machine.root_by_rsdt(&addresses);
     let tables = read(&machine);
     assert_eq!(tables.processors.len(), 1);
-    assert_eq!(tables.signatures.len(), MAXIMUM_TABLES);
+    assert_eq!(tables.inventory.len(), MAXIMUM_TABLES);
     assert_eq!(tables.hpet, None);
 }
 
