@@ -18,7 +18,8 @@ SETUP := $(CARGO_TARGET_DIR)/setup
 
 PROGRAMS := init $(shell grep -hm1 '^name = ' drivers/*/Cargo.toml services/*/Cargo.toml tests/*/Cargo.toml | cut -d'"' -f2)
 STD := -Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
-BARE := RUSTC=$(BARE_RUSTC) RUSTC_BOOTSTRAP=1 \
+# The wrapper keeps the names of folders out of what is built.
+BARE := RUSTC=$(BARE_RUSTC) RUSTC_WRAPPER=$(CURDIR)/tools/setup/rustc.sh RUSTC_BOOTSTRAP=1 \
 	CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER=ld.lld CARGO_TARGET_X86_64_CAPOS_LINKER=ld.lld
 FOR_KERNEL := $(STD) --release --target x86_64-unknown-none -p kernel -p loader
 FOR_PROGRAMS := $(STD) $(JSON_TARGET) --release --target targets/x86_64-capos.json $(addprefix -p ,$(PROGRAMS))
