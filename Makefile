@@ -4,6 +4,7 @@
 MANIFEST ?= manifests/default.capnp
 # direct: QEMU loads the kernel itself. grub, limine: from a disk image with that boot loader.
 LOADER ?= direct
+DISK_LOADER = $(if $(filter direct,$(LOADER)),grub,$(LOADER))
 # What starts a disk: uefi or bios.
 FIRMWARE ?= uefi
 # Smoke scenarios: those whose names contain one of these words; all when empty.
@@ -30,11 +31,12 @@ TOOLS := cargo run --quiet -p capos-tools --
 export CAPOS_COMMIT := $(shell git describe --always --abbrev=12 --dirty --exclude '*' 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build kernel programs tools package image run run-disk run-disk-bios run-net check format lint \
-	docs test unit smoke graph bench clean
+.PHONY: help setup build kernel programs tools package image capos-cloudboot-image package-gcp-image \
+	package-aws-image package-azure-image package-cloud-image run-cloud-images run run-disk run-disk-bios run-net \
+	check format lint docs test unit smoke graph bench clean
 
 help: ## Lists the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
 	@echo; echo "  Variables: MANIFEST=$(MANIFEST) LOADER=direct|grub|limine FIRMWARE=uefi|bios NAME= RUN="
 
 setup: $(SETUP)/test ## Installs and chooses all that building, running and testing need
@@ -65,18 +67,36 @@ in-programs:
 package: build ## Checks MANIFEST and packs it with its programs
 	$(TOOLS) package --manifest $(MANIFEST)
 
-image: build $(SETUP)/run ## Writes a disk image that boots MANIFEST by LOADER (grub or limine)
-	$(TOOLS) image --manifest $(MANIFEST) --loader $(if $(filter direct,$(LOADER)),grub,$(LOADER))
+image: build $(SETUP)/run ## Writes capos-image.raw, a disk that boots MANIFEST by LOADER (grub or limine)
+	$(TOOLS) image --manifest $(MANIFEST) --loader $(DISK_LOADER)
+
+capos-cloudboot-image: build $(SETUP)/run ## Writes disk.raw, a disk of 10 GiB, and capos-disk.tar.gz for Compute Engine
+	$(TOOLS) cloudboot-image --manifest $(MANIFEST) --loader $(DISK_LOADER)
+
+package-gcp-image: image ## Packages the disk image as Compute Engine imports it
+	$(TOOLS) package-image gcp
+
+package-aws-image: image ## Packages the disk image as EC2 imports it: raw, VHD, VMDK
+	$(TOOLS) package-image aws
+
+package-azure-image: image ## Packages the disk image as Azure imports it
+	$(TOOLS) package-image azure
+
+package-cloud-image: image ## Packages the disk image for all clouds
+	$(TOOLS) package-image
+
+run-cloud-images: package-cloud-image capos-cloudboot-image $(SETUP)/test ## Boots all packaged files by UEFI and BIOS
+	$(TOOLS) run-cloud-images
 
 run: build $(SETUP)/run ## Boots MANIFEST in QEMU; the page is at http://127.0.0.1:8080/
 	$(TOOLS) run --manifest $(MANIFEST) \
 		$(if $(filter direct,$(LOADER)),,--disk $(LOADER) --firmware $(FIRMWARE)) $(RUN)
 
 run-disk: ## Boots MANIFEST from a disk by GRUB (or LOADER=limine) and UEFI
-	@$(MAKE) --no-print-directory run LOADER=$(if $(filter direct,$(LOADER)),grub,$(LOADER)) FIRMWARE=uefi
+	@$(MAKE) --no-print-directory run LOADER=$(DISK_LOADER) FIRMWARE=uefi
 
 run-disk-bios: ## Boots MANIFEST from a disk by GRUB (or LOADER=limine) and BIOS
-	@$(MAKE) --no-print-directory run LOADER=$(if $(filter direct,$(LOADER)),grub,$(LOADER)) FIRMWARE=bios
+	@$(MAKE) --no-print-directory run LOADER=$(DISK_LOADER) FIRMWARE=bios
 
 run-net: build $(SETUP)/test ## Smoke tests of the network card's driver
 	$(TOOLS) smoke net-

@@ -6,11 +6,13 @@ use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    bench, graph,
-    image::{self, Loader},
+    bench,
+    cloud::{self, Cloud, Form},
+    graph,
+    image::{self, Loader, Mebibytes, Recipe},
     kernel_file, manifest_check, package,
     paths::Paths,
-    qemu::{Boot, Firmware, Forward, Machine, Nic},
+    qemu::{Boot, Disk, DiskDevice, Firmware, Forward, Machine, Nic},
     run,
     smoke::{self, List},
 };
@@ -45,10 +47,36 @@ enum Verb {
         /// The system's command line.
         #[arg(long, default_value = "")]
         append: String,
-        /// The image; by default in the build folder.
+        /// The disk's size in MiB.
+        #[arg(long, default_value_t = Mebibytes::DEFAULT.0)]
+        size: u64,
+        /// The image; by default `capos-image.raw` in the build folder.
         #[arg(long)]
         output: Option<PathBuf>,
     },
+    /// Writes the disk of 10 GiB that Compute Engine boots, and the archive that it imports.
+    CloudbootImage {
+        /// The manifest.
+        #[arg(long, default_value = "manifests/default.capnp")]
+        manifest: PathBuf,
+        /// The boot loader to pack.
+        #[arg(long, value_enum, default_value = "grub")]
+        loader: Loader,
+        /// The system's command line.
+        #[arg(long, default_value = "")]
+        append: String,
+    },
+    /// Packages the disk image as clouds import it, and reads each file back.
+    PackageImage {
+        /// The clouds; all of them if none is named.
+        #[arg(value_enum)]
+        clouds: Vec<Cloud>,
+        /// The image; by default `capos-image.raw` in the build folder.
+        #[arg(long)]
+        image: Option<PathBuf>,
+    },
+    /// Boots every packaged file by UEFI and by BIOS to the page.
+    RunCloudImages,
     /// Runs a machine with its serial console in the terminal.
     Run(RunOptions),
     /// Boots the system in QEMU and looks at it from outside.
@@ -84,6 +112,9 @@ struct RunOptions {
     /// Boots from a disk with this boot loader, instead of by QEMU's own.
     #[arg(long, value_enum)]
     disk: Option<Loader>,
+    /// How the machine sees the disk.
+    #[arg(long, value_enum, default_value = "ide")]
+    disk_device: DiskDevice,
     /// What starts the disk.
     #[arg(long, value_enum, default_value = "uefi")]
     firmware: Firmware,
@@ -126,11 +157,24 @@ pub fn run() -> Result<ExitCode> {
             let programs = package::build(&paths, &manifest, &output)?;
             println!("{}: {}", output.display(), programs.join(", "));
         }
-        Verb::Image { manifest, loader, append, output } => {
-            let output = output.unwrap_or_else(|| image::default_output(&paths, &manifest, loader));
-            image::build(&paths, &manifest, loader, &append, &output)?;
+        Verb::Image { manifest, loader, append, size, output } => {
+            let output = output.unwrap_or_else(|| paths.disk_image());
+            let recipe = Recipe { manifest: &manifest, loader, command_line: &append, size: Mebibytes(size) };
+            image::build(&paths, recipe, &output)?;
             println!("{}: boots {}", output.display(), manifest.display());
         }
+        Verb::CloudbootImage { manifest, loader, append } => {
+            let disk = paths.cloudboot_disk();
+            let size = Mebibytes::CLOUD_BOOT;
+            image::build(&paths, Recipe { manifest: &manifest, loader, command_line: &append, size }, &disk)?;
+            println!("{}: boots {}", disk.display(), manifest.display());
+            cloud::package_form(Form::GcpArchive, &disk, &paths.cloudboot_archive())?;
+        }
+        Verb::PackageImage { clouds, image } => {
+            let clouds = if clouds.is_empty() { Cloud::ALL.to_vec() } else { clouds };
+            cloud::package(&paths, &image.unwrap_or_else(|| paths.disk_image()), &clouds)?;
+        }
+        Verb::RunCloudImages => return cloud::run_images(paths),
         Verb::Run(options) => return run_machine(&paths, options),
         Verb::Bench => return bench::run(paths),
         Verb::Smoke { names, list } => {
@@ -147,9 +191,11 @@ pub fn run() -> Result<ExitCode> {
 fn run_machine(paths: &Paths, options: RunOptions) -> Result<ExitCode> {
     let boot = match options.disk {
         Some(loader) => {
-            let image = image::default_output(paths, &options.manifest, loader);
-            image::build(paths, &options.manifest, loader, &options.append, &image)?;
-            Boot::Disk { image, firmware: options.firmware }
+            let image = paths.disk_image();
+            let recipe = Recipe { command_line: &options.append, ..Recipe::new(&options.manifest, loader) };
+            image::build(paths, recipe, &image)?;
+            let disk = Disk { device: options.disk_device, ..Disk::raw(image) };
+            Boot::Disk { disk, firmware: options.firmware }
         }
         None => {
             let package = paths.package(&options.manifest);

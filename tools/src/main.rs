@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod cloud;
 mod command_line;
 mod executable;
 mod graph;
@@ -11,9 +12,11 @@ mod kernel_file;
 mod manifest_check;
 mod package;
 mod paths;
+mod progress;
 mod qemu;
 mod run;
 mod smoke;
+mod sparse;
 
 use std::process::ExitCode;
 

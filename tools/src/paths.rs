@@ -54,6 +54,26 @@ impl Paths {
         self.target.join("image")
     }
 
+    /// The disk image.
+    pub fn disk_image(&self) -> PathBuf {
+        self.target.join("capos-image.raw")
+    }
+
+    /// Folder of the disk image's forms for clouds.
+    pub fn cloud_folder(&self) -> PathBuf {
+        self.target.join("cloud-image")
+    }
+
+    /// The disk image that `capos-cloudboot-image` makes.
+    pub fn cloudboot_disk(&self) -> PathBuf {
+        self.target.join("disk.raw")
+    }
+
+    /// The archive of [`Self::cloudboot_disk`].
+    pub fn cloudboot_archive(&self) -> PathBuf {
+        self.target.join("capos-disk.tar.gz")
+    }
+
     fn bare(&self, name: &str) -> PathBuf {
         self.target.join("x86_64-unknown-none/release").join(name)
     }

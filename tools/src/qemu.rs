@@ -74,6 +74,96 @@ pub enum Firmware {
     Uefi,
 }
 
+impl Firmware {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Uefi, Self::Bios];
+
+    /// Short name, as on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        }
+    }
+}
+
+/// How a machine sees its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DiskDevice {
+    /// What the board has: AHCI on `q35`, IDE on `pc`.
+    #[default]
+    Ide,
+    /// An NVMe namespace.
+    Nvme,
+    /// A virtio block device.
+    VirtioBlk,
+    /// A disk at a virtio SCSI controller, as on Compute Engine.
+    VirtioScsi,
+}
+
+impl DiskDevice {
+    /// Short name, as on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ide => "ide",
+            Self::Nvme => "nvme",
+            Self::VirtioBlk => "virtio-blk",
+            Self::VirtioScsi => "virtio-scsi",
+        }
+    }
+
+    /// The devices that show the drive `disk0`.
+    const fn devices(self) -> &'static [&'static str] {
+        match self {
+            Self::Ide => &["ide-hd,drive=disk0,bus=ide.0,bootindex=0"],
+            Self::Nvme => &["nvme,drive=disk0,serial=capos0,bootindex=0"],
+            Self::VirtioBlk => &["virtio-blk-pci,drive=disk0,bootindex=0"],
+            Self::VirtioScsi => &["virtio-scsi-pci,id=scsi0", "scsi-hd,drive=disk0,bus=scsi0.0,bootindex=0"],
+        }
+    }
+}
+
+/// The form of a disk's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskFormat {
+    /// The disk's bytes.
+    #[default]
+    Raw,
+    /// VHD, which QEMU names after Virtual PC.
+    Vhd,
+    /// VMDK.
+    Vmdk,
+}
+
+impl DiskFormat {
+    /// What QEMU calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Vhd => "vpc",
+            Self::Vmdk => "vmdk",
+        }
+    }
+}
+
+/// A disk that a machine boots from.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// Its file; what the guest writes is thrown away.
+    pub file: PathBuf,
+    /// The file's form.
+    pub format: DiskFormat,
+    /// How the machine sees it.
+    pub device: DiskDevice,
+}
+
+impl Disk {
+    /// A raw image at the board's own controller.
+    pub fn raw(file: impl Into<PathBuf>) -> Self {
+        Self { file: file.into(), format: DiskFormat::Raw, device: DiskDevice::Ide }
+    }
+}
+
 /// What a machine boots.
 #[derive(Clone, Debug)]
 pub enum Boot {
@@ -88,10 +178,10 @@ pub enum Boot {
         /// The boot package.
         package: PathBuf,
     },
-    /// A disk image.
+    /// A disk.
     Disk {
-        /// The image; what the guest writes is thrown away.
-        image: PathBuf,
+        /// The disk.
+        disk: Disk,
         /// What starts it.
         firmware: Firmware,
     },
@@ -169,15 +259,16 @@ impl Machine {
                     command.args(["-append", &self.command_line]);
                 }
             }
-            Boot::Disk { image, firmware } => {
+            Boot::Disk { disk, firmware } => {
                 if *firmware == Firmware::Uefi {
                     add_ovmf(command)?;
                 }
-                command.args([
-                    "-drive",
-                    &format!("if=none,id=disk0,format=raw,snapshot=on,file={}", option(image)?),
-                ]);
-                command.args(["-device", "ide-hd,drive=disk0,bus=ide.0,bootindex=0"]);
+                let (format, file) = (disk.format.name(), option(&disk.file)?);
+                command
+                    .args(["-drive", &format!("if=none,id=disk0,format={format},snapshot=on,file={file}")]);
+                for device in disk.device.devices() {
+                    command.args(["-device", device]);
+                }
             }
         }
         Ok(())
@@ -232,6 +323,18 @@ mod tests {
         assert!(arguments.contains("-kernel l -initrd k,p -append a b"), "{arguments}");
         assert!(arguments.contains("hostfwd=tcp:127.0.0.1:8080-:80"), "{arguments}");
         assert!(arguments.contains("disable-modern=on"), "{arguments}");
+    }
+
+    #[test]
+    fn a_disk_is_seen_as_it_was_asked_for() {
+        for device in DiskDevice::value_variants() {
+            let device = *device;
+            let disk = Disk { device, format: DiskFormat::Vhd, ..Disk::raw("d.vhd") };
+            let arguments = arguments(&Machine::new(Boot::Disk { disk, firmware: Firmware::Bios }));
+            assert!(arguments.contains("format=vpc,snapshot=on,file=d.vhd"), "{arguments}");
+            assert!(arguments.contains(&device.name()[..3]), "{arguments}");
+            assert_eq!(arguments.matches("bootindex=0").count(), 1, "{arguments}");
+        }
     }
 
     #[test]

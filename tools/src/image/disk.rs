@@ -2,27 +2,27 @@
 
 use std::{
     collections::BTreeSet,
-    io::{Cursor, Seek as _, SeekFrom, Write as _},
+    fs,
+    io::{Cursor, Write as _},
+    os::unix::fs::FileExt as _,
     path::Path,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions, format_volume};
+use fatfs::{
+    Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider, format_volume,
+};
 use gpt::{GptConfig, disk::LogicalBlockSize, mbr::ProtectiveMBR, partition_types};
 
-use super::MAXIMUM_FILES;
+use super::{
+    identity::Identity,
+    layout::{self, Mebibytes, SECTOR_BYTES},
+};
+use crate::sparse::{self, NewFile};
 
-const SECTOR: usize = 512;
-
-/// First sector of each partition: both on borders of 1 MiB, as firmware and flash like it.
-const BIOS_BOOT_START: u64 = 2048;
-const SYSTEM_START: u64 = 4096;
-
-/// Smallest disk.
-const MINIMUM_BYTES: usize = 64 << 20;
-
-/// What the second partition table takes at the end.
-const TABLE_BYTES: usize = 1 << 20;
+/// Bytes of a cluster. FAT32 needs 65525 of them at least [FAT 1.03, FAT Type Determination]: the system
+/// partition has twice as many of this size.
+const CLUSTER: u32 = 1024;
 
 /// A file of the system partition.
 pub struct File {
@@ -34,6 +34,16 @@ impl File {
     /// A file; its folders are divided by `/`.
     pub fn new(path: &str, bytes: Vec<u8>) -> Self {
         Self { path: path.into(), bytes }
+    }
+
+    /// Where it is in the system partition.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What is in it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -56,72 +66,96 @@ pub struct Content {
 
 /// LBA at which the BIOS boot partition starts.
 pub const fn core_sector() -> u64 {
-    BIOS_BOOT_START
+    layout::BIOS_BOOT_START
 }
 
-/// Writes a disk image.
-pub fn write(content: &Content, output: &Path) -> Result<()> {
-    crate::package::write(output, &encode(content)?)
+/// Writes a disk image. `finish` may change the file before it takes its name.
+pub fn write(
+    content: &Content,
+    size: Mebibytes,
+    output: &Path,
+    finish: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let mut disk = NewFile::create(output, size.check()?.bytes())?;
+    let identity = Identity::of(content, size.sectors());
+    write_tables(content, size, &identity, disk.file())?;
+    if let Some(bios) = &content.bios {
+        let room = layout::BIOS_BOOT_SECTORS * SECTOR_BYTES;
+        ensure!(
+            bios.core.len() as u64 <= room,
+            "the boot loader's second stage is too large: {} bytes",
+            bios.core.len()
+        );
+        disk.file().write_all_at(&bios.core, layout::BIOS_BOOT_START * SECTOR_BYTES)?;
+    }
+    let system = file_system(&content.files, identity.volume_id())?;
+    sparse::write_at(disk.file(), layout::SYSTEM_START * SECTOR_BYTES, &system)?;
+    finish(disk.path())?;
+    disk.complete()
 }
 
-fn encode(content: &Content) -> Result<Vec<u8>> {
-    let files: usize = content.files.iter().map(|file| file.bytes.len()).sum();
-    ensure!(files <= MAXIMUM_FILES, "the files are too large for the image: {} MiB", files >> 20);
-    // A sixteenth more holds FAT's tables and the ends of clusters.
-    let start = usize::try_from(SYSTEM_START)? * SECTOR;
-    let bytes = (start + files + files / 16 + (4 << 20)).max(MINIMUM_BYTES).next_multiple_of(1 << 20);
-    let mut disk = Cursor::new(vec![0; bytes + TABLE_BYTES]);
-    let system_sectors = u64::try_from(bytes / SECTOR)? - SYSTEM_START;
-
-    let last = u32::try_from(disk.get_ref().len() / SECTOR - 1).context("the disk is too large")?;
+fn write_tables(content: &Content, size: Mebibytes, identity: &Identity, disk: &mut fs::File) -> Result<()> {
+    let last = u32::try_from(size.sectors() - 1).context("the disk is too large")?;
     let mut mbr = ProtectiveMBR::with_lb_size(last);
     if let Some(bios) = &content.bios {
         mbr.set_bootcode(bios.boot);
     }
-    mbr.overwrite_lba0(&mut disk)?;
+    mbr.overwrite_lba0(disk)?;
     let mut table = GptConfig::new()
         .writable(true)
         .logical_block_size(LogicalBlockSize::Lb512)
-        .create_from_device(&mut disk, None)?;
-    table.add_partition_at(
-        "BIOS boot",
-        1,
-        BIOS_BOOT_START,
-        SYSTEM_START - BIOS_BOOT_START,
-        partition_types::BIOS,
-        0,
-    )?;
-    table.add_partition_at("capOS", 2, SYSTEM_START, system_sectors, partition_types::EFI, 0)?;
-    table.write()?;
-
-    if let Some(bios) = &content.bios {
-        let room = usize::try_from(SYSTEM_START - BIOS_BOOT_START)? * SECTOR;
-        ensure!(
-            bios.core.len() <= room,
-            "the boot loader's second stage is too large: {} bytes",
-            bios.core.len()
-        );
-        disk.seek(SeekFrom::Start(BIOS_BOOT_START * SECTOR as u64))?;
-        disk.write_all(&bios.core)?;
+        .create_from_device(disk, Some(identity.guid("disk")))?;
+    let partitions = [
+        ("BIOS boot", layout::BIOS_BOOT_START, layout::BIOS_BOOT_SECTORS, partition_types::BIOS),
+        ("capOS", layout::SYSTEM_START, layout::SYSTEM_SECTORS, partition_types::EFI),
+        ("capOS data", layout::DATA_START, size.data_sectors(), layout::data_type()),
+    ];
+    for (number, (name, start, sectors, kind)) in (1..).zip(partitions) {
+        table.add_partition_at(name, number, start, sectors, kind, 0)?;
     }
-    let system = file_system(&content.files, usize::try_from(system_sectors)? * SECTOR)?;
-    disk.seek(SeekFrom::Start(SYSTEM_START * SECTOR as u64))?;
-    disk.write_all(&system)?;
-    Ok(disk.into_inner())
+    // The crate gives each a random GUID.
+    let mut partitions = table.take_partitions();
+    for partition in partitions.values_mut() {
+        partition.part_guid = identity.guid(&partition.name);
+    }
+    table.update_partitions(partitions)?;
+    table.write()?;
+    Ok(())
+}
+
+/// A clock that stands at FAT's first day, so that the same files give the same bytes.
+#[derive(Debug)]
+struct FirstDay;
+
+impl TimeProvider for FirstDay {
+    fn get_current_date(&self) -> Date {
+        Date { year: 1980, month: 1, day: 1 }
+    }
+
+    fn get_current_date_time(&self) -> DateTime {
+        DateTime { date: self.get_current_date(), time: Time { hour: 0, min: 0, sec: 0, millis: 0 } }
+    }
 }
 
 /// A FAT32 file system with these files [UEFI 13.3: the system partition of a fixed disk is FAT32].
-fn file_system(files: &[File], bytes: usize) -> Result<Vec<u8>> {
+fn file_system(files: &[File], volume_id: u32) -> Result<Vec<u8>> {
+    let bytes = usize::try_from(layout::SYSTEM_SECTORS * SECTOR_BYTES)?;
+    let sum: usize = files.iter().map(|file| file.bytes.len()).sum();
+    ensure!(
+        sum < bytes,
+        "the files, {} MiB, do not fit in a system partition of {} MiB",
+        sum >> 20,
+        bytes >> 20
+    );
     let mut volume = Cursor::new(vec![0; bytes]);
-    // FAT32 needs 65525 clusters at least: the smallest partition has them with clusters of one sector only.
-    let cluster = if bytes < 256 << 20 { SECTOR } else { 4096 };
     let options = FormatVolumeOptions::new()
         .fat_type(FatType::Fat32)
-        .bytes_per_cluster(u32::try_from(cluster)?)
+        .bytes_per_cluster(CLUSTER)
+        .volume_id(volume_id)
         .volume_label(*b"CAPOS      ");
     format_volume(&mut volume, options).context("cannot format the system partition")?;
     {
-        let system = FileSystem::new(&mut volume, FsOptions::new())?;
+        let system = FileSystem::new(&mut volume, FsOptions::new().time_provider(&FirstDay))?;
         let root = system.root_dir();
         let mut folders = BTreeSet::new();
         for file in files {
@@ -140,7 +174,7 @@ fn file_system(files: &[File], bytes: usize) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::{io::Read as _, os::unix::fs::MetadataExt as _};
 
     use super::*;
 
@@ -153,26 +187,47 @@ mod tests {
         Content { files, bios }
     }
 
+    fn encode(content: &Content) -> Result<Vec<u8>> {
+        let folder = tempfile::tempdir()?;
+        let output = folder.path().join("disk");
+        write(content, Mebibytes::DEFAULT, &output, |_| Ok(()))?;
+        let blocks = fs::metadata(&output)?.blocks();
+        ensure!(blocks * 512 < 8 << 20, "the file has no holes: {blocks} blocks");
+        Ok(fs::read(&output)?)
+    }
+
     #[test]
-    fn a_disk_has_both_partitions_and_the_files() {
+    fn a_disk_has_its_partitions_and_the_files() {
         let disk = encode(&example(None)).expect("a disk");
-        assert!(disk.len() >= MINIMUM_BYTES);
+        assert_eq!(disk.len() as u64, Mebibytes::DEFAULT.bytes());
         let table = GptConfig::new().open_from_device(Cursor::new(disk.clone())).expect("a table");
         let partitions = table.partitions();
+        assert_eq!(partitions.len(), 3);
         assert_eq!(partitions[&1].part_type_guid, partition_types::BIOS);
         assert_eq!(partitions[&2].part_type_guid, partition_types::EFI);
-        let start = usize::try_from(partitions[&2].first_lba).expect("small") * SECTOR;
-        let end = usize::try_from(partitions[&2].last_lba + 1).expect("small") * SECTOR;
+        assert_eq!(partitions[&3].part_type_guid.guid, layout::DATA_TYPE);
+        assert_eq!((partitions[&3].last_lba + 1) * SECTOR_BYTES, 255 << 20);
+        let start = usize::try_from(partitions[&2].first_lba * SECTOR_BYTES).expect("small");
+        let end = usize::try_from((partitions[&2].last_lba + 1) * SECTOR_BYTES).expect("small");
+        assert_eq!(end - start, 128 << 20);
         let system = FileSystem::new(Cursor::new(disk[start..end].to_vec()), FsOptions::new()).expect("FAT");
         assert_eq!(system.fat_type(), FatType::Fat32);
         let mut kernel = Vec::new();
-        system
-            .root_dir()
-            .open_file("boot/kernel")
-            .expect("there")
-            .read_to_end(&mut kernel)
-            .expect("readable");
+        let boot = system.root_dir().open_dir("boot").expect("there");
+        boot.open_file("kernel").expect("there").read_to_end(&mut kernel).expect("readable");
         assert_eq!(kernel, vec![7; 100_000]);
+        let entry = boot.iter().filter_map(Result::ok).find(|entry| entry.file_name() == "kernel");
+        let date = entry.expect("there").modified().date;
+        assert_eq!((date.year, date.month, date.day), (1980, 1, 1), "a clock was asked");
+    }
+
+    #[test]
+    fn the_same_content_gives_the_same_bytes() {
+        let first = encode(&example(None)).expect("a disk");
+        assert!(first == encode(&example(None)).expect("a disk"), "the disks differ");
+        let mut other = example(None);
+        other.files.push(File::new("more", Vec::new()));
+        assert!(first != encode(&other).expect("a disk"), "different content gave the same disk");
     }
 
     #[test]
@@ -181,13 +236,18 @@ mod tests {
         let disk = encode(&example(Some(bios))).expect("a disk");
         assert_eq!(disk[..440], [0x90; 440]);
         assert_eq!(disk[510..512], [0x55, 0xaa]);
-        let core = usize::try_from(core_sector()).expect("small") * SECTOR;
+        let core = usize::try_from(core_sector() * SECTOR_BYTES).expect("small");
         assert_eq!(disk[core..core + 1000], [0xcc; 1000]);
     }
 
     #[test]
-    fn a_second_stage_that_does_not_fit_is_refused() {
-        let bios = BiosCode { boot: [0; 440], core: vec![0; 2 << 20] };
-        assert!(encode(&example(Some(bios))).is_err());
+    fn what_does_not_fit_is_refused() {
+        let bios = BiosCode { boot: [0; 440], core: vec![0; (1 << 20) + 1] };
+        let error = encode(&example(Some(bios))).expect_err("refused").to_string();
+        assert_eq!(error, "the boot loader's second stage is too large: 1048577 bytes");
+        let mut large = example(None);
+        large.files.push(File::new("large", vec![0; 128 << 20]));
+        let error = encode(&large).expect_err("refused").to_string();
+        assert_eq!(error, "the files, 128 MiB, do not fit in a system partition of 128 MiB");
     }
 }

@@ -1,29 +1,22 @@
 //! `image`: a disk that BIOS and UEFI machines boot.
 //!
-//! ```text
-//! LBA 0      protective MBR, with the boot loader's first code
-//!     1      GPT
-//!     2048   BIOS boot partition: the boot loader's second stage
-//!     4096   EFI system partition, FAT32:
-//!              EFI/BOOT/BOOTX64.EFI   the boot loader for UEFI
-//!              boot/kernel, boot/package, and what the boot loader reads
-//! end        GPT, again
-//! ```
+//! `layout` draws it. The same inputs give the same bytes.
 
 mod disk;
 mod grub;
+mod identity;
+pub mod layout;
 mod limine;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
+pub use self::layout::Mebibytes;
+
 use self::disk::{Content, File};
 use crate::{executable, kernel_file, package, paths::Paths};
-
-/// Largest sum of all files. The system partition is made larger than this, for FAT's tables.
-const MAXIMUM_FILES: usize = 3 << 30;
 
 /// Which boot loader is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,25 +27,30 @@ pub enum Loader {
     Limine,
 }
 
-/// Where an image goes that is not told where.
-pub fn default_output(paths: &Paths, manifest: &Path, loader: Loader) -> PathBuf {
-    let kind = match loader {
-        Loader::Grub => "grub.img",
-        Loader::Limine => "limine.img",
-    };
-    paths.package(manifest).with_extension(kind)
+/// What an image is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe<'a> {
+    /// The manifest that it boots.
+    pub manifest: &'a Path,
+    /// The boot loader that is packed.
+    pub loader: Loader,
+    /// The system's command line.
+    pub command_line: &'a str,
+    /// The disk's size.
+    pub size: Mebibytes,
+}
+
+impl<'a> Recipe<'a> {
+    /// An image of the usual size, without a command line.
+    pub fn new(manifest: &'a Path, loader: Loader) -> Self {
+        Self { manifest, loader, command_line: "", size: Mebibytes::DEFAULT }
+    }
 }
 
 /// Checks and packs a manifest, and writes a disk that boots it.
-pub fn build(
-    paths: &Paths,
-    manifest: &Path,
-    loader: Loader,
-    command_line: &str,
-    output: &Path,
-) -> Result<()> {
-    let package = paths.package(manifest);
-    package::build(paths, manifest, &package)?;
+pub fn build(paths: &Paths, recipe: Recipe<'_>, output: &Path) -> Result<()> {
+    let package = paths.package(recipe.manifest);
+    package::build(paths, recipe.manifest, &package)?;
     let mut content = Content {
         files: vec![
             File::new("boot/kernel", kernel_file::read(&paths.kernel())?),
@@ -60,17 +58,16 @@ pub fn build(
         ],
         ..Content::default()
     };
-    match loader {
+    match recipe.loader {
         Loader::Grub => {
             content.files.push(File::new("boot/loader", executable::read_stripped(&paths.loader())?));
-            grub::add(&mut content, command_line)?;
-            disk::write(&content, output)
+            grub::add(&mut content, recipe.command_line)?;
+            disk::write(&content, recipe.size, output, |_| Ok(()))
         }
         Loader::Limine => {
             let limine = limine::Installed::find()?;
-            limine.add(&mut content, command_line)?;
-            disk::write(&content, output)?;
-            limine.install_bios(output)
+            limine.add(&mut content, recipe.command_line)?;
+            disk::write(&content, recipe.size, output, |image| limine.install_bios(image))
         }
     }
 }
@@ -85,4 +82,18 @@ pub fn check_installed(loader: Loader) -> Result<()> {
 
 fn read(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).with_context(|| file.display().to_string())
+}
+
+/// Writes a disk of the usual form for tests, always the same, that boots nothing.
+#[cfg(test)]
+pub fn write_example(size: Mebibytes, output: &Path) -> Result<()> {
+    let mut content = Content {
+        files: vec![
+            File::new("EFI/BOOT/BOOTX64.EFI", b"loader".to_vec()),
+            File::new("boot/kernel", (0..100_000u32).flat_map(|number| (number / 7).to_le_bytes()).collect()),
+        ],
+        ..Content::default()
+    };
+    content.bios = Some(disk::BiosCode { boot: [0x90; 440], core: vec![0xcc; 10_000] });
+    disk::write(&content, size, output, |_| Ok(()))
 }

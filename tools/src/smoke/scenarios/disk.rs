@@ -1,10 +1,12 @@
 //! Disk images boot.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    image::{self, Loader},
-    qemu::{Boot, Firmware, Machine, Nic},
+    image::{self, Loader, Recipe},
+    qemu::{Boot, Disk, DiskDevice, Firmware, Machine, Nic},
     smoke::{Context, Scenario},
 };
 
@@ -20,6 +22,16 @@ const MACHINES: [(&str, Firmware, u32); 4] = [
     ("pc", Firmware::Bios, 256),
     ("q35", Firmware::Uefi, 256),
     ("pc", Firmware::Uefi, 256),
+];
+
+/// Other controllers than the boards' own, each with the firmware that starts it.
+const DEVICES: [(DiskDevice, Firmware); 6] = [
+    (DiskDevice::Nvme, Firmware::Bios),
+    (DiskDevice::Nvme, Firmware::Uefi),
+    (DiskDevice::VirtioBlk, Firmware::Bios),
+    (DiskDevice::VirtioBlk, Firmware::Uefi),
+    (DiskDevice::VirtioScsi, Firmware::Bios),
+    (DiskDevice::VirtioScsi, Firmware::Uefi),
 ];
 
 /// One scenario for each boot loader that is installed and each machine, and one for what cannot be packed.
@@ -47,22 +59,38 @@ pub fn scenarios() -> Vec<Scenario> {
             ensure!(said.contains("Limine's BOOTX64.EFI is not in"), "it says {said:?}");
             Ok(())
         });
-    boots.chain([absent]).collect()
+    let devices = DEVICES.into_iter().map(|(device, firmware)| boots_from(device, firmware));
+    boots.chain(devices).chain([absent]).collect()
 }
 
 fn boots(loader: Loader, (board, firmware, memory): (&'static str, Firmware, u32)) -> Scenario {
     let loader_name = if loader == Loader::Grub { "grub" } else { "limine" };
-    let firmware_name = if firmware == Firmware::Bios { "bios" } else { "uefi" };
-    let name = format!("disk-{loader_name}-{firmware_name}-{board}");
+    let name = format!("disk-{loader_name}-{}-{board}", firmware.name());
     Scenario::new(name, "a disk boots to the page", LIMIT, move |context| {
-        let image = context.folder().join("disk.img");
-        image::build(context.paths(), &context.paths().root.join(MANIFEST), loader, "", &image)?;
-        let mut machine = Machine::new(Boot::Disk { image, firmware });
+        let image = write(context, loader)?;
+        let mut machine = Machine::new(Boot::Disk { disk: Disk::raw(image), firmware });
         machine.board = board.into();
         machine.memory = memory;
         machine.nic = Some(Nic::Modern);
         boots_to_the_page(context, machine)
     })
+}
+
+fn boots_from(device: DiskDevice, firmware: Firmware) -> Scenario {
+    let name = format!("disk-{}-{}", device.name(), firmware.name());
+    Scenario::new(name, "a disk at this controller boots to the page", LIMIT, move |context| {
+        let disk = Disk { device, ..Disk::raw(write(context, Loader::Grub)?) };
+        let mut machine = Machine::new(Boot::Disk { disk, firmware });
+        machine.nic = Some(Nic::Modern);
+        boots_to_the_page(context, machine)
+    })
+}
+
+fn write(context: &Context, loader: Loader) -> Result<PathBuf> {
+    let image = context.folder().join("disk.img");
+    let manifest = context.paths().root.join(MANIFEST);
+    image::build(context.paths(), Recipe::new(&manifest, loader), &image)?;
+    Ok(image)
 }
 
 fn boots_to_the_page(context: &Context, machine: Machine) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod boot;
+mod cloud;
 mod disk;
 mod faults;
 mod inside;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Scenario> {
         loader::scenarios(),
         boot::scenarios(),
         disk::scenarios(),
+        cloud::scenarios(),
         net::scenarios(),
         ping::scenarios(),
         recovery::scenarios(),
