@@ -45,7 +45,11 @@ struct Grant {
   }
 }
 
-struct Export { process @0 :Text; name @1 :Text; }
+struct Export {
+  process @0 :Text;
+  name @1 :Text;
+  optional @2 :Bool = false;       # the process starts without waiting for it, and asks for it by `Supervisor.acquire`
+}
 
 struct DeviceMatch {
   # Matches one of the functions that fit every field that is set, in address order and whether claimed

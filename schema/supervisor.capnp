@@ -63,7 +63,8 @@ struct GrantStatus {
 interface SupervisorStatus {
   processes @0 (start :UInt32) -> (processes :List(ProcessStatus), next :UInt32);
   # All manifest entries, in order, in parts; `next` is 0 at the end. The first entry is init itself.
-  manifest @1 () -> (name :Text);
+  manifest @1 () -> (name :Text, settled :Bool);
+  # `settled` is true once every process runs and offers what it exports, or will never run. It stays true.
 }
 
 interface SupervisorControl {

@@ -11,7 +11,7 @@ use alloc::{
     vec::Vec,
 };
 use capnp::{Error, ErrorKind, capability::Client};
-use manifest::{Entry, Grant, KernelObject, Source, SupervisorPart};
+use manifest::{Entry, Grant, KernelObject, Presence, Source, SupervisorPart};
 use process_loader::{Launch, Quota, StartError};
 use schema::{device_capnp::pci_inventory, process_capnp::process, supervisor_capnp};
 use supervision::{StartFailure, Unit, status::GrantRow};
@@ -126,11 +126,15 @@ impl System {
         let name = grant.name.as_str();
         let claim = match &grant.source {
             Source::Export(export) => {
-                let facet = self.exported(&export.process, &export.name).ok_or_else(|| {
-                    // The exporter ended between the decision to start this process and now.
-                    StartFailure::Temporary(alloc::format!("{} of {} is gone", export.name, export.process))
-                })?;
-                granted.add(name, &export.process, export.name.as_str(), facet);
+                match self.exported(&export.process, &export.name) {
+                    Some(facet) => granted.add(name, &export.process, export.name.as_str(), facet),
+                    None if export.presence == Presence::Optional => granted.capabilities.push((name, None)),
+                    None => {
+                        // The exporter ended between the decision to start this process and now.
+                        let gone = alloc::format!("{} of {} is gone", export.name, export.process);
+                        return Err(StartFailure::Temporary(gone));
+                    }
+                }
                 return Ok(());
             }
             Source::Kernel(object) => {

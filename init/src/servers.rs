@@ -19,7 +19,7 @@ use schema::{
     supervisor_capnp::{supervisor, supervisor_control, supervisor_status},
 };
 use supervision::{
-    State, Unit,
+    State, Supervision, Unit,
     status::{GrantRow, Row, fitting},
 };
 
@@ -223,6 +223,7 @@ impl supervisor_status::Server for Status {
         mut results: supervisor_status::ManifestResults,
     ) -> Result<(), Error> {
         results.get().set_name(&self.system.manifest.name);
+        results.get().set_settled(self.system.look(Supervision::is_settled));
         Ok(())
     }
 }

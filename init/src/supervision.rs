@@ -267,6 +267,11 @@ impl Supervision {
         }
     }
 
+    /// Whether every process has once come as far as it will.
+    pub fn is_settled(&self) -> bool {
+        self.announced
+    }
+
     /// Where a process stands.
     pub fn state(&self, unit: Unit) -> Option<State> {
         self.processes.get(unit).map(|process| process.state)
@@ -338,7 +343,8 @@ impl Supervision {
             .is_some_and(|process| process.state == State::Waiting && process.needs.iter().all(ready))
     }
 
-    /// The line that closes the boot.
+    /// The line that says how far the processes have come. It is not the last of a boot: whether the system can be reached is
+    /// for its services to say.
     fn announcement(&self) -> Action {
         let named = |wanted: fn(State) -> bool| {
             let names = self.processes.iter().filter(|process| wanted(process.state));
@@ -347,15 +353,19 @@ impl Supervision {
         let running = named(|state| matches!(state, State::Running(_)));
         let stopped = named(|state| state == State::Stopped);
         let failed = named(|state| state == State::Failed);
-        let (level, verdict) =
-            if failed.is_empty() { (Level::Info, "ready") } else { (Level::Error, "incomplete") };
-        let mut line = format!("capos: {verdict}");
+        let mut parts = Vec::new();
+        let level = if failed.is_empty() {
+            Level::Info
+        } else {
+            parts.push("capos: incomplete".to_string());
+            Level::Error
+        };
         for (what, names) in [("running", running), ("ended", stopped), ("failed", failed)] {
             if !names.is_empty() {
-                line.push_str(&format!("; {what}: {names}"));
+                parts.push(format!("{what}: {names}"));
             }
         }
-        Action::Log(level, line)
+        Action::Log(level, parts.join("; "))
     }
 }
 

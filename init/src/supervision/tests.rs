@@ -1,7 +1,7 @@
 //! Sequences of events, and what init does about each.
 
 use super::*;
-use manifest::{Export, Grant, Quotas, RestartKind, RestartPolicy, Source};
+use manifest::{Export, Grant, Presence, Quotas, RestartKind, RestartPolicy, Source};
 
 const DRIVER: Unit = 0;
 const STACK: Unit = 1;
@@ -14,7 +14,11 @@ fn at(milliseconds: u64) -> Duration {
 fn entry(name: &str, needs: Option<(&str, &str)>, exports: &[&str], kind: RestartKind) -> Entry {
     let grant = |(process, export): (&str, &str)| Grant {
         name: export.into(),
-        source: Source::Export(Export { process: process.into(), name: export.into() }),
+        source: Source::Export(Export {
+            process: process.into(),
+            name: export.into(),
+            presence: Presence::Required,
+        }),
     };
     Entry {
         name: name.into(),
@@ -83,7 +87,7 @@ fn processes_start_when_what_they_need_is_exported() {
     assert_eq!(system.exported(DRIVER, 0), [Action::Start(STACK)]);
     assert_eq!(system.exported(STACK, 0), [Action::Start(PAGE)]);
     assert_eq!(system.started(STACK, 6, at(1)), []);
-    let ready = Action::Log(Level::Info, "capos: ready; running: driver, stack, page".into());
+    let ready = Action::Log(Level::Info, "running: driver, stack, page".into());
     assert_eq!(system.started(PAGE, 7, at(2)), [ready]);
 }
 
@@ -198,11 +202,29 @@ fn a_process_that_may_stop_is_left_alone() {
 }
 
 #[test]
-fn a_boot_in_which_a_process_ends_is_still_ready() {
+fn an_optional_export_is_not_waited_for() {
+    let mut page = entry("page", Some(("stack", "network")), &[], RestartKind::Always);
+    for grant in &mut page.grants {
+        if let Source::Export(export) = &mut grant.source {
+            export.presence = Presence::Optional;
+        }
+    }
+    let stack = entry("stack", None, &["network"], RestartKind::Never);
+    let mut system = Supervision::new(&Manifest { name: "test".into(), entries: vec![stack, page] });
+    assert_eq!(starts(&system.begin()), [0, 1]);
+    system.start_failed(0, StartFailure::Permanent("no binary".into()), at(0));
+    assert_eq!(system.state(1), Some(State::Starting));
+    assert!(!system.is_settled());
+    system.started(1, 7, at(1));
+    assert!(system.is_settled());
+}
+
+#[test]
+fn a_boot_in_which_a_process_ends_is_still_settled() {
     let mut system = running(RestartKind::Never);
     system.announced = false;
     let actions = system.ended(PAGE, exit(7, 0), at(1));
-    assert_eq!(lines(&actions)[1], "capos: ready; running: driver, stack; ended: page");
+    assert_eq!(lines(&actions)[1], "running: driver, stack; ended: page");
 }
 
 #[test]

@@ -189,6 +189,7 @@ fn source(reader: wire::grant::Reader<'_>) -> Result<Source, Fault> {
             Source::Export(Export {
                 process: text("name of a process", export.get_process())?,
                 name: text("name of an export", export.get_name())?,
+                presence: presence(export.get_optional()),
             })
         }
         Which::Device(device) => Source::Device(device_match(checked(device)?)?),
@@ -215,6 +216,10 @@ fn source(reader: wire::grant::Reader<'_>) -> Result<Source, Fault> {
     })
 }
 
+fn presence(optional: bool) -> Presence {
+    if optional { Presence::Optional } else { Presence::Required }
+}
+
 fn device_match(reader: wire::device_match::Reader<'_>) -> Result<DeviceMatch, Fault> {
     let list = checked(reader.get_devices())?;
     bounded("device numbers", list.len(), MAXIMUM_DEVICES)?;
@@ -226,7 +231,7 @@ fn device_match(reader: wire::device_match::Reader<'_>) -> Result<DeviceMatch, F
         devices,
         class: Some(reader.get_class()).filter(|&class| class != ANY_CLASS),
         index: reader.get_index(),
-        presence: if reader.get_optional() { Presence::Optional } else { Presence::Required },
+        presence: presence(reader.get_optional()),
         dma: match known("DMA mode", reader.get_dma())? {
             wire::DmaMode::None => DmaMode::None,
             wire::DmaMode::Isolated => DmaMode::Isolated,

@@ -44,7 +44,7 @@ impl Entry {
     /// The exports of other processes that it must have before it can start.
     pub fn needs(&self) -> impl Iterator<Item = &Export> {
         self.grants.iter().filter_map(|grant| match &grant.source {
-            Source::Export(export) => Some(export),
+            Source::Export(export) if export.presence == Presence::Required => Some(export),
             _ => None,
         })
     }
@@ -105,6 +105,8 @@ pub struct Export {
     pub process: String,
     /// The name under which it does.
     pub name: String,
+    /// Whether the holder waits for it before it starts.
+    pub presence: Presence,
 }
 
 /// A rule that picks one PCI function.
@@ -124,12 +126,12 @@ pub struct DeviceMatch {
     pub dma: DmaMode,
 }
 
-/// Whether a process needs a device to start.
+/// Whether a process needs a device, or an export of another process, to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// It cannot start without.
     Required,
-    /// It starts without when the machine has none.
+    /// It starts without when there is none.
     Optional,
 }
 

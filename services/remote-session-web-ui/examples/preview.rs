@@ -6,10 +6,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use inspect::decode::{Handle, KernelProcess, PciFunction, SupervisedProcess};
+use inspect::{Counters, Gathered, Grant, Network, Processor, Summary};
 use web_ui::server::{ByteStream, Interest, Received, Server, Wake, Written};
 use web_ui::site::Site;
-use web_ui::system::decode::{Handle, KernelProcess, PciFunction, SupervisedProcess};
-use web_ui::system::{Counters, Gathered, Grant, Network, Processor, Summary};
 
 /// A TCP connection of the host.
 struct HostStream(TcpStream);

@@ -6,13 +6,14 @@
 //! - [`http`]: one connection of HTTP/1.1, from bytes to requests and from responses to bytes.
 //! - [`server`]: all connections together: who is served, who is closed when there are too many.
 //! - [`site`]: what is served at which path.
-//! - [`system`]: the view of the live system that the page shows, as plain data and as JSON.
+//! - [`log_tail`]: the newest lines of the kernel's log.
+//! - `inspect`, a crate of its own: the view of the live system that the page shows.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 pub mod http;
+pub mod log_tail;
 pub mod server;
 pub mod site;
-pub mod system;

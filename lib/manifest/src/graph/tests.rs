@@ -27,7 +27,11 @@ fn entry(name: &str, grants: Vec<Grant>) -> Entry {
 fn export(process: &str) -> Grant {
     Grant {
         name: format!("to-{process}"),
-        source: Source::Export(Export { process: process.into(), name: "x".into() }),
+        source: Source::Export(Export {
+            process: process.into(),
+            name: "x".into(),
+            presence: Presence::Required,
+        }),
     }
 }
 

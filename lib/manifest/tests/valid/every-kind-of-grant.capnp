@@ -8,14 +8,16 @@ const manifest :Manifest = (name = "every-kind-of-grant", entries = [
     name = "driver-of-a-name-of-31-bytes-00",
     binary = "driver",
     priority = 30,
-    quotas = (frames = 64, handles = 20, threads = 64, dmaPages = 8),
+    quotas = (frames = 64, handles = 21, threads = 64, dmaPages = 8),
     grants = [
       (name = "device", device = (vendor = 0x1af4, devices = [0x1000, 0x1041], dma = trusted)),
       (name = "second", device = (vendor = 0x1af4, devices = [0x1000, 0x1041], index = 1, optional = true)),
       (name = "any-nvme", device = (class = 0x010802, optional = true)),
+      # No cycle: it does not wait for this.
+      (name = "network", export = (process = "stack", name = "network", optional = true)),
       (name = "top-ports", ioPorts = (first = 0xfff8, count = 8)),
     ],
-    exports = ["nic"],
+    exports = ["nic", "state"],
     restart = (maximum = 1000, windowSeconds = 1, backOffMilliseconds = 1000),
   ),
   (
@@ -25,6 +27,7 @@ const manifest :Manifest = (name = "every-kind-of-grant", entries = [
     arguments = [(name = "address", value = "dhcp"), (name = "empty")],
     grants = [
       (name = "nic", export = (process = "driver-of-a-name-of-31-bytes-00", name = "nic")),
+      (name = "driver-state", export = (process = "driver-of-a-name-of-31-bytes-00", name = "state", optional = true)),
       (name = "uart", ioPorts = (first = 0x3f8, count = 8)),
       (name = "line", isaInterrupt = 15),
       (name = "writer", kernel = log),
@@ -39,6 +42,7 @@ const manifest :Manifest = (name = "every-kind-of-grant", entries = [
       (name = "package", supervisor = bootPackage),
       (name = "pci-list", supervisor = pciList),
     ],
+    exports = ["network"],
     restart = (kind = never, maximum = 0, windowSeconds = 0, backOffMilliseconds = 0),
   ),
 ]);

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use web_ui::http::{Connection, Outcome};
 use web_ui::server::{ByteStream, Interest, Received, Written};
 use web_ui::site::{Query, Site};
-use web_ui::system::Snapshot;
+use inspect::Snapshot;
 
 const NOW: Duration = Duration::from_secs(100);
 

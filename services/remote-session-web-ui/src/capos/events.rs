@@ -12,7 +12,7 @@ use rt::Signal;
 use schema::network_capnp::network_manager;
 use web_ui::server::Wake;
 
-use super::observer::Look;
+use super::look::Look;
 use super::stream::Stream;
 
 /// Mail for the serving task. The current network stack is kept here too, since two tasks need it.

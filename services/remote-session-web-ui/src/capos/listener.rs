@@ -4,13 +4,14 @@ use alloc::rc::Rc;
 use core::time::Duration;
 
 use capnp::{Error, ErrorKind};
+use inspect::decode::ipv4;
 use log::{info, warn};
 use rt::Environment;
 use schema::{
     ipc_capnp::signaller,
     network_capnp::{network_manager, tcp_listener},
+    supervisor_capnp::supervisor_status,
 };
-use web_ui::system::decode::ipv4;
 
 use super::events::Events;
 use super::stream::Stream;
@@ -20,6 +21,9 @@ const BACKLOG: u16 = 64;
 
 /// Between two tries of what failed, so that a lasting failure is no busy loop.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long the announcement waits for processes that are still starting.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// Failed accepts in a row after which the port is listened on anew.
 const PATIENCE: u32 = 10;
@@ -65,7 +69,7 @@ impl Listener {
         request.get().set_port(self.port);
         request.get().set_backlog(BACKLOG);
         let listener = request.send().promise.await?.get()?.get_listener()?;
-        rt::spawn(announce(network.clone(), self.port));
+        rt::spawn(announce(network.clone(), self.environment.optional_grant("status"), self.port));
         let mut failures = 0;
         loop {
             match self.accept(&listener).await {
@@ -96,17 +100,22 @@ impl Listener {
     }
 }
 
-/// Says where the page is, as soon as there is an address.
-async fn announce(network: network_manager::Client, port: u16) {
-    loop {
-        let address = async {
-            let response = network.status_request().send().promise.await?;
-            Ok::<_, Error>(response.get()?.get_interface()?.get_address())
-        };
-        match address.await {
+/// Says that the page is served and where: the last line of a good boot, so the other processes may finish theirs first.
+async fn announce(network: network_manager::Client, status: Option<supervisor_status::Client>, port: u16) {
+    let address = loop {
+        match own_address(&network).await {
             Ok(0) => rt::sleep(PAUSE).await,
-            Ok(address) => return info!("http://{}:{port}/", ipv4(address)),
+            Ok(address) => break address,
             Err(_) => return,
         }
+    };
+    if let Some(status) = status {
+        inspect::settled(&status, SETTLING).await;
     }
+    info!("capos: ready, http://{}:{port}/", ipv4(address));
+}
+
+async fn own_address(network: &network_manager::Client) -> Result<u32, Error> {
+    let response = network.status_request().send().promise.await?;
+    Ok(response.get()?.get_interface()?.get_address())
 }

@@ -3,12 +3,13 @@
 
 mod events;
 mod listener;
-mod observer;
+mod look;
 mod stream;
 
 use alloc::rc::Rc;
 
 use capnp::Error;
+use inspect::Observer;
 use rt::{Environment, Signal};
 use schema::network_capnp::network_manager;
 use web_ui::server::Server;
@@ -16,7 +17,7 @@ use web_ui::site::Site;
 
 use events::{Events, wait};
 use listener::Listener;
-use observer::Observer;
+use look::Look;
 
 /// Port when the manifest names none.
 const PORT: u16 = 8080;
@@ -60,7 +61,7 @@ pub async fn main(environment: Environment) -> Result<(), Error> {
             let cursor = server.handler().log().cursor();
             let (observer, events) = (observer.clone(), events.clone());
             rt::spawn(async move {
-                let look = observer.look(events.network(), cursor).await;
+                let look = Look::take(&observer, events.network(), cursor).await;
                 events.put_look(look);
             });
         }

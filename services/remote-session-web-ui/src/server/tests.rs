@@ -6,7 +6,7 @@ use super::fake::{Client, FakeStream, connect, send};
 use super::{Interest, Server, Wake};
 use crate::http::{DELIVERY_TIME, IDLE_TIME, REQUEST_TIME, STALL_TIME};
 use crate::site::Site;
-use crate::system::Snapshot;
+use inspect::Snapshot;
 
 const NOW: Duration = Duration::from_secs(50);
 const MILLISECOND: Duration = Duration::from_millis(1);

@@ -6,8 +6,9 @@ use core::time::Duration;
 
 use super::assets::{HEALTH, asset, json};
 use crate::http::{Body, Caching, Failure, Method, Request, Response, Status};
+use crate::log_tail::LogTail;
 use crate::server::{Answer, Handler};
-use crate::system::{LogTail, Snapshot};
+use inspect::Snapshot;
 
 /// How long a snapshot is served before the system is asked again, however many clients want to know.
 pub const FRESH: Duration = Duration::from_millis(500);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{FRESH, Query, Site};
 use crate::http::{Method, Request, Response};
 use crate::server::{Answer, Handler};
-use crate::system::Snapshot;
+use inspect::Snapshot;
 
 const NOW: Duration = Duration::from_secs(9);
 

@@ -10,7 +10,7 @@ use super::{Connection, Outcome};
 use crate::server::Handler;
 use crate::server::fake::{Client, FakeStream, connect, send};
 use crate::site::{Query, Site};
-use crate::system::Snapshot;
+use inspect::Snapshot;
 
 const NOW: Duration = Duration::from_secs(100);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Bench, NOW};
 use crate::http::{Activity, IDLE_TIME, LINGER_TIME, Outcome, REQUEST_TIME, STALL_TIME};
 use crate::site::FRESH;
-use crate::system::Snapshot;
+use inspect::Snapshot;
 
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 const TICK: Duration = Duration::from_millis(1);

@@ -1,5 +1,8 @@
 //! Looks at the system through the capabilities that were granted.
 
+use crate::{
+    Gathered, MAXIMUM_DEVICES, MAXIMUM_HANDLES, MAXIMUM_PROCESSES, MAXIMUM_PROCESSORS, MAXIMUM_TEXT, decode,
+};
 use alloc::{format, string::String, vec::Vec};
 use core::time::Duration;
 
@@ -12,10 +15,6 @@ use schema::{
     network_capnp::network_manager,
     supervisor_capnp::supervisor_status,
     system_capnp::{kernel_log, system_info},
-};
-use web_ui::site::Site;
-use web_ui::system::{
-    Gathered, MAXIMUM_DEVICES, MAXIMUM_HANDLES, MAXIMUM_PROCESSES, MAXIMUM_PROCESSORS, decode,
 };
 
 /// How long one answer may take. A service that hangs costs its own part of the picture, and no more.
@@ -32,26 +31,14 @@ pub struct Observer {
     pci: Option<pci_inventory::Client>,
 }
 
-/// What one look saw.
-pub struct Look {
-    gathered: Gathered,
-    log: Vec<LogPart>,
-}
-
-struct LogPart {
-    text: Vec<u8>,
-    next: u64,
-    lost: u64,
-}
-
-impl Look {
-    /// Shows it on the site.
-    pub fn apply(self, site: &mut Site, now: Duration) {
-        for part in &self.log {
-            site.log().push(&part.text, part.next, part.lost);
-        }
-        site.update(&self.gathered.assemble(), now);
-    }
+/// Whole lines of the kernel's log.
+pub struct LogPart {
+    /// The lines.
+    pub text: Vec<u8>,
+    /// Where to read on.
+    pub next: u64,
+    /// Bytes that were overwritten before these lines.
+    pub lost: u64,
 }
 
 impl Observer {
@@ -65,24 +52,27 @@ impl Observer {
         }
     }
 
-    /// Looks at everything once; the log from `cursor` on.
-    pub async fn look(&self, network: Option<network_manager::Client>, cursor: u64) -> Look {
+    /// Looks at everything but the log once. What cannot be had is noted as absent.
+    pub async fn look(&self, network: Option<network_manager::Client>) -> Gathered {
+        let mut gathered = self.look_inside().await;
+        let seen = see_network(network, &mut gathered).await;
+        note(&mut gathered, "network", seen);
+        // Last, so that what this look itself cost is in it.
+        let seen = self.see_summary(&mut gathered).await;
+        note(&mut gathered, "system-info", seen);
+        gathered
+    }
+
+    /// Looks at processes, processors and devices.
+    async fn look_inside(&self) -> Gathered {
         let mut gathered = Gathered::default();
-        let mut log = Vec::new();
         let seen = self.see_status(&mut gathered).await;
         note(&mut gathered, "status", seen);
         let seen = self.see_system(&mut gathered).await;
         note(&mut gathered, "system-info", seen);
         let seen = self.see_devices(&mut gathered).await;
         note(&mut gathered, "pci", seen);
-        let seen = see_network(network, &mut gathered).await;
-        note(&mut gathered, "network", seen);
-        let seen = self.see_log(&mut log, cursor).await;
-        note(&mut gathered, "kernel-log", seen);
-        // Last, so that what this look itself cost is in it.
-        let seen = self.see_summary(&mut gathered).await;
-        note(&mut gathered, "system-info", seen);
-        Look { gathered, log }
+        gathered
     }
 
     async fn see_status(&self, gathered: &mut Gathered) -> Result<(), Error> {
@@ -142,7 +132,11 @@ impl Observer {
         }
     }
 
-    async fn see_log(&self, parts: &mut Vec<LogPart>, mut cursor: u64) -> Result<(), Error> {
+    /// Reads the kernel's log from `cursor` on, as far as it goes now.
+    ///
+    /// Errors: those of `KernelLog.read`, a missing grant.
+    pub async fn read_log(&self, mut cursor: u64) -> Result<Vec<LogPart>, Error> {
+        let mut parts = Vec::new();
         let log = granted(self.log.as_ref())?;
         for _ in 0..LOG_PARTS {
             let mut request = log.read_request();
@@ -156,7 +150,7 @@ impl Observer {
             cursor = part.get_next();
             parts.push(LogPart { text: text.to_vec(), next: cursor, lost: part.get_lost() });
         }
-        Ok(())
+        Ok(parts)
     }
 
     async fn see_summary(&self, gathered: &mut Gathered) -> Result<(), Error> {
@@ -220,21 +214,21 @@ async fn see_network(network: Option<network_manager::Client>, gathered: &mut Ga
 }
 
 /// Progress through a list that comes in parts.
-struct Parts {
+pub struct Parts {
     list: &'static str,
     maximum: usize,
     /// What to ask for next.
-    start: u32,
+    pub start: u32,
 }
 
 impl Parts {
     /// From the start of `list`, of which `maximum` items are enough.
-    fn of(list: &'static str, maximum: usize) -> Self {
+    pub const fn of(list: &'static str, maximum: usize) -> Self {
         Self { list, maximum, start: 0 }
     }
 
     /// Whether another part is to be asked for, after `count` items. A server that does not get on is taken to be at its end.
-    fn go_on(&mut self, next: u32, count: usize, gathered: &mut Gathered) -> bool {
+    pub fn go_on(&mut self, next: u32, count: usize, gathered: &mut Gathered) -> bool {
         if next <= self.start {
             return false;
         }
@@ -247,7 +241,25 @@ impl Parts {
     }
 }
 
-async fn answer<P, R>(request: Request<P, R>) -> Result<Response<R>, Error>
+/// Waits until every process of the manifest has come as far as it will, for so long at most.
+pub async fn settled(status: &supervisor_status::Client, patience: Duration) {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let settled = async {
+        while let Ok(response) = status.manifest_request().send().promise.await {
+            if response.get().is_ok_and(|manifest| manifest.get_settled()) {
+                break;
+            }
+            rt::sleep(PAUSE).await;
+        }
+    };
+    // When it takes longer, something is wrong that others say.
+    let _ = rt::timeout(patience, settled).await;
+}
+
+/// Sends a request, and waits a second for its answer.
+///
+/// Errors: those of the server; `failed` when none comes.
+pub async fn answer<P, R>(request: Request<P, R>) -> Result<Response<R>, Error>
 where
     P: Owned,
     R: Owned + Pipelined + Unpin + 'static,
@@ -259,13 +271,16 @@ where
     }
 }
 
-fn granted<C>(grant: Option<&C>) -> Result<&C, Error> {
+/// A capability that the manifest may leave out.
+///
+/// Errors: `failed` when it did.
+pub fn granted<C>(grant: Option<&C>) -> Result<&C, Error> {
     grant.ok_or_else(|| Error::failed("not granted to this process".into()))
 }
 
 fn note(gathered: &mut Gathered, what: &'static str, seen: Result<(), Error>) {
     if let Err(error) = seen {
         let why: String = format!("{error}");
-        gathered.note_absent(what, decode::cut(why.as_bytes(), web_ui::system::MAXIMUM_TEXT));
+        gathered.note_absent(what, decode::cut(why.as_bytes(), MAXIMUM_TEXT));
     }
 }

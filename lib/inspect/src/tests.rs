@@ -7,9 +7,7 @@ use schema::system_capnp::{ObjectKind, handle_info, process_info};
 use serde_json::{Value, json};
 
 use super::decode::{self, Handle, KernelProcess, PciFunction, SupervisedProcess};
-use super::{
-    Gathered, LogTail, MAXIMUM_HOLDINGS, MAXIMUM_LOG_LINES, MAXIMUM_PROCESSES, MAXIMUM_TEXT, Snapshot,
-};
+use super::{Gathered, MAXIMUM_HOLDINGS, MAXIMUM_PROCESSES, MAXIMUM_TEXT, Snapshot};
 
 fn value(snapshot: &Snapshot) -> Value {
     serde_json::from_slice(&serde_json::to_vec(snapshot).expect("JSON")).expect("valid JSON")
@@ -286,32 +284,4 @@ fn an_interface_is_decoded() {
     let mut message = Builder::new_default();
     let status = message.init_root::<interface_status::Builder<'_>>();
     assert_eq!(decode::network(status.into_reader()).expect("decoded").address, "");
-}
-
-#[test]
-fn the_log_keeps_its_newest_lines() {
-    let mut log = LogTail::new(5);
-    log.push(b"zero\none\n\n", 9, 0);
-    assert_eq!(log.cursor(), 9);
-    for number in 2..MAXIMUM_LOG_LINES + 10 {
-        log.push(format!("line {number}\n").as_bytes(), 100 + number as u64, 0);
-    }
-    let all: Value = serde_json::to_value(log.since(0)).expect("JSON");
-    assert_eq!(all["first"], 10);
-    assert_eq!(all["next"], MAXIMUM_LOG_LINES + 10);
-    assert_eq!(all["lines"].as_array().expect("a list").len(), MAXIMUM_LOG_LINES);
-    assert_eq!(all["lines"][0], "line 10");
-}
-
-#[test]
-fn lost_log_bytes_are_told() {
-    let mut log = LogTail::new(5);
-    // What was lost before this program started is not news.
-    log.push(b"a\n", 70_000, 5_000);
-    log.push(b"\xffb\n", 140_000, 1_234);
-    let part = serde_json::to_value(log.since(0)).expect("JSON");
-    assert_eq!(
-        part["lines"],
-        json!(["a", "(1234 bytes of the log were overwritten before they were read)", "\u{fffd}b"])
-    );
 }

@@ -23,9 +23,3 @@ pub const MAXIMUM_ROUTES: usize = 16;
 
 /// Longest name or other text, in bytes.
 pub const MAXIMUM_TEXT: usize = 160;
-
-/// Log lines that are kept.
-pub const MAXIMUM_LOG_LINES: usize = 160;
-
-/// Longest log line, in bytes: the kernel's own limit, and its time and process name.
-pub const MAXIMUM_LOG_LINE: usize = 1152;

@@ -4,10 +4,14 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use inspect::decode::cut;
 use serde::Serialize;
 
-use super::decode::cut;
-use super::limits::{MAXIMUM_LOG_LINE, MAXIMUM_LOG_LINES};
+/// Log lines that are kept.
+pub const MAXIMUM_LOG_LINES: usize = 160;
+
+/// Longest log line, in bytes: the kernel's own limit, and its time and process name.
+pub const MAXIMUM_LOG_LINE: usize = 1152;
 
 /// Keeps the last [`MAXIMUM_LOG_LINES`] lines, and numbers them so that a reader can ask for what is new.
 pub struct LogTail {
@@ -75,5 +79,40 @@ impl LogTail {
         }
         self.lines.push_back(line);
         self.next += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_log_keeps_its_newest_lines() {
+        let mut log = LogTail::new(5);
+        log.push(b"zero\none\n\n", 9, 0);
+        assert_eq!(log.cursor(), 9);
+        for number in 2..MAXIMUM_LOG_LINES + 10 {
+            log.push(format!("line {number}\n").as_bytes(), 100 + number as u64, 0);
+        }
+        let all: Value = serde_json::to_value(log.since(0)).expect("JSON");
+        assert_eq!(all["first"], 10);
+        assert_eq!(all["next"], MAXIMUM_LOG_LINES + 10);
+        assert_eq!(all["lines"].as_array().expect("a list").len(), MAXIMUM_LOG_LINES);
+        assert_eq!(all["lines"][0], "line 10");
+    }
+
+    #[test]
+    fn lost_log_bytes_are_told() {
+        let mut log = LogTail::new(5);
+        // What was lost before this program started is not news.
+        log.push(b"a\n", 70_000, 5_000);
+        log.push(b"\xffb\n", 140_000, 1_234);
+        let part = serde_json::to_value(log.since(0)).expect("JSON");
+        assert_eq!(
+            part["lines"],
+            json!(["a", "(1234 bytes of the log were overwritten before they were read)", "\u{fffd}b"])
+        );
     }
 }
