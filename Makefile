@@ -7,6 +7,9 @@ LOADER ?= direct
 DISK_LOADER = $(if $(filter direct,$(LOADER)),grub,$(LOADER))
 # What starts a disk: uefi or bios.
 FIRMWARE ?= uefi
+# What verify-provenance checks, and against which record; by default what build-provenance wrote.
+IMAGE ?=
+RECORD ?=
 # Smoke scenarios: those whose names contain one of these words; all when empty.
 NAME ?=
 # More options of the tool's `run`, as --smp 4 --memory 128 --nic legacy.
@@ -32,7 +35,8 @@ export CAPOS_COMMIT := $(shell git describe --always --abbrev=12 --dirty --exclu
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build kernel programs tools package image capos-cloudboot-image package-gcp-image \
-	package-aws-image package-azure-image package-cloud-image run-cloud-images run run-disk run-disk-bios run-net \
+	package-aws-image package-azure-image package-cloud-image build-provenance verify-provenance \
+	run-cloud-images run run-disk run-disk-bios run-net \
 	check format lint docs test unit smoke graph bench clean
 
 help: ## Lists the targets
@@ -84,6 +88,12 @@ package-azure-image: image ## Packages the disk image as Azure imports it
 
 package-cloud-image: image ## Packages the disk image for all clouds
 	$(TOOLS) package-image
+
+build-provenance: image ## Writes what the disk image was made of and with, and an SBOM, beside it
+	$(TOOLS) build-provenance --manifest $(MANIFEST) --loader $(DISK_LOADER) --compiler $(BARE_RUSTC)
+
+verify-provenance: tools ## Checks IMAGE (by default the disk image), raw or packaged, against RECORD
+	$(TOOLS) verify-provenance $(if $(IMAGE),--image $(IMAGE)) $(if $(RECORD),--record $(RECORD))
 
 run-cloud-images: package-cloud-image capos-cloudboot-image $(SETUP)/test ## Boots all packaged files by UEFI and BIOS
 	$(TOOLS) run-cloud-images

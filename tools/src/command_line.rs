@@ -12,6 +12,7 @@ use crate::{
     image::{self, Loader, Mebibytes, Recipe},
     kernel_file, manifest_check, package,
     paths::Paths,
+    provenance::{self, Build},
     qemu::{Boot, Disk, DiskDevice, Firmware, Forward, Machine, Nic},
     run,
     smoke::{self, List},
@@ -74,6 +75,27 @@ enum Verb {
         /// The image; by default `capos-image.raw` in the build folder.
         #[arg(long)]
         image: Option<PathBuf>,
+    },
+    /// Writes what the disk image was made of and with, and the list of its components.
+    BuildProvenance {
+        /// The manifest that it boots.
+        #[arg(long, default_value = "manifests/default.capnp")]
+        manifest: PathBuf,
+        /// The boot loader that is packed.
+        #[arg(long, value_enum, default_value = "grub")]
+        loader: Loader,
+        /// The compiler of the kernel and the user programs.
+        #[arg(long, default_value = "rustc")]
+        compiler: PathBuf,
+    },
+    /// Checks an image, raw or packaged, against a record.
+    VerifyProvenance {
+        /// The image; by default `capos-image.raw` in the build folder.
+        #[arg(long)]
+        image: Option<PathBuf>,
+        /// The record; by default the one of `capos-image.raw`.
+        #[arg(long)]
+        record: Option<PathBuf>,
     },
     /// Boots every packaged file by UEFI and by BIOS to the page.
     RunCloudImages,
@@ -173,6 +195,14 @@ pub fn run() -> Result<ExitCode> {
         Verb::PackageImage { clouds, image } => {
             let clouds = if clouds.is_empty() { Cloud::ALL.to_vec() } else { clouds };
             cloud::package(&paths, &image.unwrap_or_else(|| paths.disk_image()), &clouds)?;
+        }
+        Verb::BuildProvenance { manifest, loader, compiler } => {
+            let build = Build { manifest: &manifest, loader, compiler: &compiler };
+            provenance::write(&paths, &build)?;
+        }
+        Verb::VerifyProvenance { image, record } => {
+            let record = record.unwrap_or_else(|| provenance::record_file(&paths.disk_image()));
+            return provenance::verify(&image.unwrap_or_else(|| paths.disk_image()), &record);
         }
         Verb::RunCloudImages => return cloud::run_images(paths),
         Verb::Run(options) => return run_machine(&paths, options),

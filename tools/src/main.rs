@@ -13,6 +13,7 @@ mod manifest_check;
 mod package;
 mod paths;
 mod progress;
+mod provenance;
 mod qemu;
 mod run;
 mod smoke;

@@ -115,6 +115,19 @@ fn check_alignment(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// A package for tests, always the same, with programs of these names that cannot run.
+#[cfg(test)]
+pub fn example(names: &[&str]) -> Result<Vec<u8>> {
+    let mut manifest = Builder::new_default();
+    manifest.init_root::<schema::manifest_capnp::manifest::Builder<'_>>().set_name("example");
+    let program =
+        |name: &&str| Program { name: (*name).into(), content: format!("program {name}").into_bytes() };
+    encode(
+        &capnp::serialize::write_message_to_words(&manifest),
+        &names.iter().map(program).collect::<Vec<_>>(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -290,13 +290,19 @@ fn option(path: &Path) -> Result<String> {
     Ok(text.replace(',', ",,"))
 }
 
+/// The UEFI firmware of this machine: code and variables, if it is installed.
+pub fn uefi_firmware() -> Option<(&'static Path, &'static Path)> {
+    OVMF.iter()
+        .map(|(code, variables)| (Path::new(code), Path::new(variables)))
+        .find(|(code, _)| code.exists())
+}
+
 fn add_ovmf(command: &mut Command) -> Result<()> {
-    let (code, variables) = OVMF
-        .iter()
-        .find(|(code, _)| Path::new(code).exists())
-        .context("no UEFI firmware for QEMU is installed (Debian: apt-get install ovmf)")?;
-    command.args(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={code}")]);
-    command.args(["-drive", &format!("if=pflash,unit=1,format=raw,snapshot=on,file={variables}")]);
+    let (code, variables) =
+        uefi_firmware().context("no UEFI firmware for QEMU is installed (Debian: apt-get install ovmf)")?;
+    command.args(["-drive", &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", code.display())]);
+    command
+        .args(["-drive", &format!("if=pflash,unit=1,format=raw,snapshot=on,file={}", variables.display())]);
     Ok(())
 }
 

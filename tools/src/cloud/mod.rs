@@ -23,7 +23,8 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 pub use self::boot::{boot, run as run_images};
-use self::verify::{Flat, check};
+use self::verify::Flat;
+pub use self::verify::{Disk, check, open, partition_tables};
 use crate::{
     paths::Paths,
     progress::Progress,
@@ -174,7 +175,8 @@ fn grown(source: &File, unit: u64, near: &Path, progress: &mut Progress) -> Resu
 
 /// What tells a disk's content from others: its GUID, which follows from the content.
 fn identity(source: &File) -> Result<Uuid> {
-    verify::disk_guid(&Flat::whole(source.try_clone()?)?).context("the source")
+    let disk = Flat::whole(source.try_clone()?)?;
+    Ok(partition_tables(&disk).context("the source")?.disk)
 }
 
 /// SHA-256 of a file.

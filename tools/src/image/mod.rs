@@ -27,6 +27,16 @@ pub enum Loader {
     Limine,
 }
 
+impl Loader {
+    /// Short name, as on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Grub => "grub",
+            Self::Limine => "limine",
+        }
+    }
+}
+
 /// What an image is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe<'a> {
@@ -84,16 +94,13 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).with_context(|| file.display().to_string())
 }
 
-/// Writes a disk of the usual form for tests, always the same, that boots nothing.
+/// Writes a disk of the usual form for tests, always the same but for files that are added, that boots nothing.
 #[cfg(test)]
-pub fn write_example(size: Mebibytes, output: &Path) -> Result<()> {
-    let mut content = Content {
-        files: vec![
-            File::new("EFI/BOOT/BOOTX64.EFI", b"loader".to_vec()),
-            File::new("boot/kernel", (0..100_000u32).flat_map(|number| (number / 7).to_le_bytes()).collect()),
-        ],
-        ..Content::default()
-    };
-    content.bios = Some(disk::BiosCode { boot: [0x90; 440], core: vec![0xcc; 10_000] });
-    disk::write(&content, size, output, |_| Ok(()))
+pub fn write_example(size: Mebibytes, added: Vec<(&str, Vec<u8>)>, output: &Path) -> Result<()> {
+    let kernel = (0..100_000u32).flat_map(|number| (number / 7).to_le_bytes()).collect();
+    let mut files =
+        vec![File::new("EFI/BOOT/BOOTX64.EFI", b"loader".to_vec()), File::new("boot/kernel", kernel)];
+    files.extend(added.into_iter().map(|(path, bytes)| File::new(path, bytes)));
+    let bios = Some(disk::BiosCode { boot: [0x90; 440], core: vec![0xcc; 10_000] });
+    disk::write(&Content { files, bios }, size, output, |_| Ok(()))
 }

@@ -21,6 +21,7 @@ use self::vhd::Unit;
 pub use self::{
     archive::open as unpack,
     disk::{Disk, Flat},
+    gpt::check as partition_tables,
 };
 use super::Form;
 use crate::progress::Progress;
@@ -65,9 +66,4 @@ pub fn check(form: Form, packaged: &Path, source: &Path) -> Result<()> {
         }
     }
     gpt::same(&source, &*inside, progress)
-}
-
-/// The GUID of a disk, which follows from its content, once its partition tables are checked.
-pub fn disk_guid(disk: &dyn Disk) -> Result<uuid::Uuid> {
-    Ok(gpt::check(disk)?.disk)
 }

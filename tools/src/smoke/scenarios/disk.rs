@@ -64,8 +64,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 fn boots(loader: Loader, (board, firmware, memory): (&'static str, Firmware, u32)) -> Scenario {
-    let loader_name = if loader == Loader::Grub { "grub" } else { "limine" };
-    let name = format!("disk-{loader_name}-{}-{board}", firmware.name());
+    let name = format!("disk-{}-{}-{board}", loader.name(), firmware.name());
     Scenario::new(name, "a disk boots to the page", LIMIT, move |context| {
         let image = write(context, loader)?;
         let mut machine = Machine::new(Boot::Disk { disk: Disk::raw(image), firmware });

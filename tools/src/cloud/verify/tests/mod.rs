@@ -29,7 +29,7 @@ struct Example {
 static EXAMPLE: LazyLock<Example> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     let source = folder.path().join("source.raw");
-    crate::image::write_example(Mebibytes(133), &source).expect("a disk");
+    crate::image::write_example(Mebibytes(133), Vec::new(), &source).expect("a disk");
     for form in Form::ALL {
         package_form(form, &source, &folder.path().join(form.file_name())).expect("packaged");
     }
