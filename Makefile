@@ -7,6 +7,8 @@ LOADER ?= direct
 DISK_LOADER = $(if $(filter direct,$(LOADER)),grub,$(LOADER))
 # What starts a disk: uefi or bios.
 FIRMWARE ?= uefi
+# Size of the disk image in MiB.
+IMAGE_SIZE ?= 256
 # What verify-provenance checks, and against which record; by default what build-provenance wrote.
 IMAGE ?=
 RECORD ?=
@@ -41,7 +43,7 @@ export CAPOS_COMMIT := $(shell git describe --always --abbrev=12 --dirty --exclu
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
-	@echo; echo "  Variables: MANIFEST=$(MANIFEST) LOADER=direct|grub|limine FIRMWARE=uefi|bios NAME= RUN="
+	@echo; echo "  Variables: MANIFEST=$(MANIFEST) LOADER=direct|grub|limine FIRMWARE=uefi|bios IMAGE_SIZE=$(IMAGE_SIZE) IMAGE= RECORD= NAME= RUN="
 
 setup: $(SETUP)/test ## Installs and chooses all that building, running and testing need
 
@@ -72,7 +74,7 @@ package: build ## Checks MANIFEST and packs it with its programs
 	$(TOOLS) package --manifest $(MANIFEST)
 
 image: build $(SETUP)/run ## Writes capos-image.raw, a disk that boots MANIFEST by LOADER (grub or limine)
-	$(TOOLS) image --manifest $(MANIFEST) --loader $(DISK_LOADER)
+	$(TOOLS) image --manifest $(MANIFEST) --loader $(DISK_LOADER) --size $(IMAGE_SIZE)
 
 capos-cloudboot-image: build $(SETUP)/run ## Writes disk.raw, a disk of 10 GiB, and capos-disk.tar.gz for Compute Engine
 	$(TOOLS) cloudboot-image --manifest $(MANIFEST) --loader $(DISK_LOADER)
@@ -100,7 +102,7 @@ run-cloud-images: package-cloud-image capos-cloudboot-image $(SETUP)/test ## Boo
 
 run: build $(SETUP)/run ## Boots MANIFEST in QEMU; the page is at http://127.0.0.1:8080/
 	$(TOOLS) run --manifest $(MANIFEST) \
-		$(if $(filter direct,$(LOADER)),,--disk $(LOADER) --firmware $(FIRMWARE)) $(RUN)
+		$(if $(filter direct,$(LOADER)),,--disk $(LOADER) --size $(IMAGE_SIZE) --firmware $(FIRMWARE)) $(RUN)
 
 run-disk: ## Boots MANIFEST from a disk by GRUB (or LOADER=limine) and UEFI
 	@$(MAKE) --no-print-directory run LOADER=$(DISK_LOADER) FIRMWARE=uefi

@@ -24,6 +24,7 @@ run   file    /usr/lib/grub/i386-pc/boot.img grub-pc-bin
 run   file    /usr/lib/grub/x86_64-efi/kernel.img grub-efi-amd64-bin
 run   file    /usr/share/OVMF/OVMF_CODE_4M.fd ovmf
 test  command curl            curl
+test  command qemu-img        qemu-utils
 test  command chromium        chromium
 test  command shellcheck      shellcheck
 END

@@ -134,6 +134,9 @@ struct RunOptions {
     /// Boots from a disk with this boot loader, instead of by QEMU's own.
     #[arg(long, value_enum)]
     disk: Option<Loader>,
+    /// The disk's size in MiB.
+    #[arg(long, default_value_t = Mebibytes::DEFAULT.0)]
+    size: u64,
     /// How the machine sees the disk.
     #[arg(long, value_enum, default_value = "ide")]
     disk_device: DiskDevice,

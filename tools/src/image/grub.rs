@@ -15,6 +15,9 @@ use super::{
 /// Where distributions put GRUB's modules.
 const FOLDERS: [&str; 2] = ["/usr/lib/grub", "/usr/share/grub2"];
 
+/// What puts an image of GRUB together.
+pub const TOOL: &str = "grub-mkimage";
+
 /// Modules that both need: find the partition, read it, run the configuration, load the system.
 const MODULES: [&str; 6] = ["part_gpt", "fat", "normal", "echo", "minicmd", "multiboot2"];
 
@@ -73,7 +76,7 @@ fn folder(platform: &str, file: &str, package: &str) -> Result<PathBuf> {
 fn make(platform: &str, prefix: &str, modules: &[&str]) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir()?;
     let output = folder.path().join("image");
-    let mut command = Command::new("grub-mkimage");
+    let mut command = Command::new(TOOL);
     command.args(["--format", platform, "--prefix", prefix, "--output"]).arg(&output);
     let result = command
         .args(MODULES)

@@ -17,6 +17,9 @@ use super::{
 const UEFI: &str = "BOOTX64.EFI";
 const BIOS: &str = "limine-bios.sys";
 
+/// Number of the BIOS boot partition.
+const BIOS_BOOT_NUMBER: &str = "1";
+
 /// Limine on this machine.
 pub struct Installed {
     /// The `limine` command.
@@ -29,12 +32,8 @@ impl Installed {
     /// Looks in the folder `LIMINE_DIR`, or else for `limine` on the path and asks it for its data folder.
     pub fn find() -> Result<Self> {
         let installed = match env::var_os("LIMINE_DIR") {
-            Some(folder) => {
-                let files = PathBuf::from(folder);
-                let command = files.join("limine");
-                Self { command: if command.exists() { command } else { "limine".into() }, files }
-            }
-            None => Self { command: "limine".into(), files: data_folder()? },
+            Some(folder) => Self { command: command(), files: folder.into() },
+            None => Self { command: command(), files: data_folder()? },
         };
         for file in [UEFI, BIOS] {
             if !installed.files.join(file).exists() {
@@ -54,7 +53,9 @@ impl Installed {
 
     /// Writes Limine's code for BIOS machines into the first sector and the BIOS boot partition.
     pub fn install_bios(&self, image: &Path) -> Result<()> {
-        let result = Command::new(&self.command).arg("bios-install").arg(image).output();
+        // Without the partition's number it would make the partition table smaller, and use the room.
+        let result =
+            Command::new(&self.command).arg("bios-install").arg(image).arg(BIOS_BOOT_NUMBER).output();
         let result = result.with_context(|| format!("cannot run {}", self.command.display()))?;
         ensure!(
             result.status.success(),
@@ -63,6 +64,12 @@ impl Installed {
         );
         Ok(())
     }
+}
+
+/// The `limine` command: that in the folder `LIMINE_DIR`, or else that on the path.
+pub fn command() -> PathBuf {
+    let inside = env::var_os("LIMINE_DIR").map(|folder| Path::new(&folder).join("limine"));
+    inside.filter(|command| command.exists()).unwrap_or_else(|| "limine".into())
 }
 
 fn data_folder() -> Result<PathBuf> {

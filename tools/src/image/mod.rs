@@ -8,7 +8,7 @@ mod identity;
 pub mod layout;
 mod limine;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -34,6 +34,14 @@ impl Loader {
             Self::Grub => "grub",
             Self::Limine => "limine",
         }
+    }
+}
+
+/// The program of a boot loader that writes it onto disks. It need not be there.
+pub fn loader_tool(loader: Loader) -> PathBuf {
+    match loader {
+        Loader::Grub => grub::TOOL.into(),
+        Loader::Limine => limine::command(),
     }
 }
 

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::lock::Locked;
 use crate::{
     cloud::{digest, hex},
-    image::Loader,
+    image::{Loader, loader_tool},
     paths::Paths,
     qemu,
 };
@@ -31,15 +31,8 @@ pub fn all(paths: &Paths, compiler: &Path, loader: Loader, locked: &[Locked]) ->
     materials.push(program("cargo", &cargo, &["-vV"], None));
     materials.push(program("ld.lld", Path::new("ld.lld"), &["--version"], Some("lld")));
     materials.push(program("capnp", Path::new("capnp"), &["--version"], Some("capnproto")));
-    match loader {
-        Loader::Grub => materials.push(program(
-            "grub-mkimage",
-            Path::new("grub-mkimage"),
-            &["--version"],
-            Some("grub-common"),
-        )),
-        Loader::Limine => materials.push(program("limine", Path::new("limine"), &["--version"], None)),
-    }
+    let package = (loader == Loader::Grub).then_some("grub-common");
+    materials.push(program(loader.name(), &loader_tool(loader), &["--version"], package));
     materials.push(program(
         "qemu-system-x86_64",
         Path::new("qemu-system-x86_64"),

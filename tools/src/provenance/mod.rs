@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     cloud::{self, Form, digest, hex},
-    image::Loader,
+    image::{Loader, loader_tool},
     package,
     paths::Paths,
     progress::Progress,
@@ -161,10 +161,11 @@ fn own_components(parts: &Parts, build: &Build<'_>) -> Result<Vec<Value>> {
             "licenses": [{ "license": { "id": "Apache-2.0" } }],
         }));
     }
-    let (name, licence, version) = match build.loader {
-        Loader::Grub => ("GRUB", "GPL-3.0-or-later", materials::version(Path::new("grub-mkimage"))),
-        Loader::Limine => ("Limine", "BSD-2-Clause", materials::version(Path::new("limine"))),
+    let (name, licence) = match build.loader {
+        Loader::Grub => ("GRUB", "GPL-3.0-or-later"),
+        Loader::Limine => ("Limine", "BSD-2-Clause"),
     };
+    let version = materials::version(&loader_tool(build.loader));
     let loader = parts.get("esp/EFI/BOOT/BOOTX64.EFI").context("the image has no UEFI boot loader")?;
     components.push(json!({
         "type": "firmware",

@@ -83,8 +83,10 @@ pub fn equal(
             let theirs = theirs.get_mut(..length).unwrap_or_default();
             source.read_at(ours, start)?;
             inside.read_at(theirs, start)?;
-            if let Some(offset) = ours.iter().zip(&*theirs).position(|(our, their)| our != their) {
-                anyhow::bail!("{name} differs from the source at byte {:#x}", start + offset as u64);
+            if ours != theirs {
+                let offset = ours.iter().zip(&*theirs).position(|(our, their)| our != their);
+                let offset = start + offset.unwrap_or_default() as u64;
+                anyhow::bail!("{name} differs from the source at byte {offset:#x}");
             }
             start += length as u64;
             progress.at(start);

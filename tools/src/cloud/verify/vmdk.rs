@@ -113,10 +113,9 @@ fn check_header(header: &[u8]) -> Result<()> {
 
 fn check_descriptor(file: &File, header: &[u8], capacity: u64) -> Result<()> {
     let (start, sectors) = (le64(header, 28), le64(header, 36));
+    let end = le64(header, 64).min(file.metadata()?.len() / SECTOR);
     ensure!(
-        start > 0
-            && (1..=MAXIMUM_DESCRIPTOR).contains(&sectors)
-            && start.saturating_add(sectors) <= le64(header, 64),
+        start > 0 && (1..=MAXIMUM_DESCRIPTOR).contains(&sectors) && start.saturating_add(sectors) <= end,
         "the descriptor is said to have {sectors} sectors from {start} on"
     );
     let mut text = vec![0; usize::try_from(sectors * SECTOR)?];
@@ -180,7 +179,7 @@ fn walk(file: &File, start: u64, end: u64, capacity: u64) -> Result<Walk> {
         match kind {
             0 => break,
             1 | 2 => {
-                ensure!(position + value <= end, "a table at sector {position} leaves the file");
+                ensure!(value <= end - position, "a table at sector {position} leaves the file");
                 let mut table = vec![0; usize::try_from(value * SECTOR)?];
                 file.read_exact_at(&mut table, position * SECTOR)?;
                 if kind == 1 {

@@ -60,7 +60,12 @@ pub fn scenarios() -> Vec<Scenario> {
             Ok(())
         });
     let devices = DEVICES.into_iter().map(|(device, firmware)| boots_from(device, firmware));
-    boots.chain(devices).chain([absent]).collect()
+    let same = Scenario::new("disk-same-bytes", "a disk that is made again is the same", LIMIT, |context| {
+        let first = std::fs::read(write(context, Loader::Grub)?)?;
+        ensure!(first == std::fs::read(write(context, Loader::Grub)?)?, "the second disk differs");
+        Ok(())
+    });
+    boots.chain(devices).chain([absent, same]).collect()
 }
 
 fn boots(loader: Loader, (board, firmware, memory): (&'static str, Firmware, u32)) -> Scenario {

@@ -36,6 +36,9 @@ static EXAMPLE: LazyLock<Example> = LazyLock::new(|| {
     Example { folder, source }
 });
 
+/// Changes of each form.
+const ROUNDS: usize = 40;
+
 fn good(form: Form) -> PathBuf {
     EXAMPLE.folder.path().join(form.file_name())
 }
@@ -106,5 +109,34 @@ fn the_same_disk_gives_the_same_files() {
         let again = folder.path().join(form.file_name());
         package_form(form, &EXAMPLE.source, &again).expect("packaged");
         assert!(fs::read(&again).expect("read") == fs::read(good(form)).expect("read"), "{form:?} differs");
+    }
+}
+
+/// Changed bytes anywhere are an error or make no difference to the disk inside; nothing makes the check panic.
+#[test]
+fn changed_bytes_are_survived() {
+    // The seed is fixed, so that a failure comes again [xorshift64, Marsaglia 2003].
+    let mut state: u64 = 0x2545_f491_4f6c_dd1d;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for form in [Form::GcpArchive, Form::AwsVhd, Form::AwsVmdk, Form::AwsRaw] {
+        let (_folder, path) = broken(form, |_| {});
+        let file = File::options().read(true).write(true).open(&path).expect("there");
+        let length = length(&file);
+        let mut refused = 0;
+        for round in 0..ROUNDS {
+            // Headers are at the start or the end; all of a small file is worth a look.
+            let near = [length, 1024.min(length)][round % 2];
+            let offset = if random() % 2 == 0 { random() % near } else { length - 1 - random() % near };
+            let good: [u8; 1] = read(&file, offset);
+            put(&file, offset, &random().to_le_bytes()[..1]);
+            refused += usize::from(check(form, &path, &EXAMPLE.source).is_err());
+            put(&file, offset, &good);
+        }
+        assert!(refused > ROUNDS / 4, "{form:?}: only {refused} of {ROUNDS} changes were refused");
     }
 }
