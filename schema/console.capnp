@@ -29,8 +29,8 @@ interface ConsoleSession {
   # with one before anything else is written. Errors: `failed` for more than 1024 bytes.
 
   read @1 () -> (data :Data, dropped :UInt64);
-  # Waits for input, and answers with at most 512 bytes of it, as they came. `dropped` counts the bytes that were lost since
-  # the last answer, since nobody read them in time. Errors: `overloaded` while another call waits.
+  # Waits for input, and answers with at most 512 bytes of it, as they came; or with no bytes and how many were lost at this point,
+  # since nobody read them in time. Errors: `overloaded` while another call waits.
 
   setLine @2 (text :Text, cursor :UInt16);
   # Shows one line below all output, as one that is being edited: it stays last when output and log lines come. The cursor

@@ -34,6 +34,10 @@ struct Granted<'m> {
 impl<'m> Granted<'m> {
     fn add(&mut self, name: &'m str, from: &str, what: impl Into<String>, capability: Client) {
         self.capabilities.push((name, Some(capability)));
+        self.show(name, from, what);
+    }
+
+    fn show(&mut self, name: &str, from: &str, what: impl Into<String>) {
         self.rows.push(GrantRow { name: name.into(), from: from.into(), what: what.into() });
     }
 }
@@ -128,7 +132,11 @@ impl System {
             Source::Export(export) => {
                 match self.exported(&export.process, &export.name) {
                     Some(facet) => granted.add(name, &export.process, export.name.as_str(), facet),
-                    None if export.presence == Presence::Optional => granted.capabilities.push((name, None)),
+                    // It can be acquired as soon as it is offered.
+                    None if export.presence == Presence::Optional => {
+                        granted.capabilities.push((name, None));
+                        granted.show(name, &export.process, export.name.as_str());
+                    }
                     None => {
                         // The exporter ended between the decision to start this process and now.
                         let gone = alloc::format!("{} of {} is gone", export.name, export.process);

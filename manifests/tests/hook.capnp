@@ -2,6 +2,7 @@
 # The default system and the test hook.
 
 using import "../../schema/manifest.capnp".Manifest;
+using import "../pieces/diag.capnp".diag;
 using import "../pieces/netstack.capnp".netstack;
 using import "../pieces/remote-session-web-ui.capnp".remoteSessionWebUi;
 using import "../pieces/uart.capnp".uart;
@@ -10,5 +11,5 @@ using import "pieces/test-hook.capnp".testHook;
 
 const manifest :Manifest = (
   name = "hook",
-  entries = [.uart, .virtioNet, .netstack, .remoteSessionWebUi, .testHook],
+  entries = [.uart, .diag, .virtioNet, .netstack, .remoteSessionWebUi, .testHook],
 );

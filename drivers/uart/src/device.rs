@@ -58,7 +58,7 @@ pub struct Uart<R> {
     output: ByteQueue,
     input: ByteQueue,
     counters: Counters,
-    /// Bytes dropped since [`Uart::take_input`] told of them.
+    /// Bytes dropped behind what is in `input`. While there are any, all that comes is dropped too: what is taken then has no gap.
     untold: u64,
     enabled: Enable,
 }
@@ -115,9 +115,11 @@ impl<R: Registers> Uart<R> {
         !self.input.is_empty() || self.untold > 0
     }
 
-    /// Takes up to `most` bytes of input, and how many were lost since the last time.
+    /// Takes up to `most` bytes of input; or none, and how many were lost at this point.
     pub fn take_input(&mut self, most: usize) -> (Vec<u8>, u64) {
-        (self.input.take(most), core::mem::take(&mut self.untold))
+        let bytes = self.input.take(most);
+        let lost = if bytes.is_empty() { core::mem::take(&mut self.untold) } else { 0 };
+        (bytes, lost)
     }
 
     /// Forgets input that nobody took.
@@ -187,7 +189,7 @@ impl<R: Registers> Uart<R> {
             let byte = self.registers.read(Register::Data)?;
             if line.intersects(Line::PARITY | Line::FRAMING | Line::BREAK) {
                 self.counters.line_errors += 1;
-            } else if self.input.push(byte) {
+            } else if self.untold == 0 && self.input.push(byte) {
                 self.counters.received += 1;
             } else {
                 self.counters.dropped += 1;

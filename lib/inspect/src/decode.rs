@@ -117,6 +117,7 @@ pub fn summary(from: system_info::summary_results::Reader<'_>) -> Result<Summary
 pub fn processor(from: processor_info::Reader<'_>) -> Processor {
     Processor {
         index: from.get_index(),
+        apic_id: from.get_apic_id(),
         idle_microseconds: from.get_idle_nanoseconds() / 1000,
         interrupts: from.get_interrupts(),
     }
@@ -190,17 +191,22 @@ pub fn pci_function(from: pci_function_info::Reader<'_>) -> Result<PciFunction, 
         vendor: from.get_vendor(),
         device: from.get_device(),
         class: from.get_class(),
-        interrupt_kind: match from.get_interrupt_kind() {
-            Ok(InterruptKind::None) => "none",
-            Ok(InterruptKind::Line) => "line",
-            Ok(InterruptKind::Msi) => "MSI",
-            Ok(InterruptKind::Msix) => "MSI-X",
-            Err(_) => UNKNOWN,
-        },
+        interrupt_kind: interrupt_kind(from.get_interrupt_kind()),
         interrupt_count: from.get_interrupt_count(),
         owner: from.get_owner(),
         claimed: from.get_claimed(),
     })
+}
+
+/// A kind of interrupt in words.
+pub fn interrupt_kind(kind: Result<InterruptKind, capnp::NotInSchema>) -> &'static str {
+    match kind {
+        Ok(InterruptKind::None) => "none",
+        Ok(InterruptKind::Line) => "line",
+        Ok(InterruptKind::Msi) => "MSI",
+        Ok(InterruptKind::Msix) => "MSI-X",
+        Err(_) => UNKNOWN,
+    }
 }
 
 /// The network interface.

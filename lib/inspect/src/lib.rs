@@ -11,6 +11,7 @@ extern crate alloc;
 mod assemble;
 pub mod decode;
 mod limits;
+pub mod machine;
 mod model;
 mod observer;
 

@@ -64,6 +64,8 @@ pub struct Summary {
 pub struct Processor {
     /// Its number in the kernel.
     pub index: u32,
+    /// Number of its local APIC.
+    pub apic_id: u32,
     /// Time that it had nothing to do.
     pub idle_microseconds: u64,
     /// Interrupts that it took.

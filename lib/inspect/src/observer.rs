@@ -52,6 +52,21 @@ impl Observer {
         }
     }
 
+    /// The machine's inventories.
+    pub(crate) fn system_info(&self) -> Result<&system_info::Client, Error> {
+        granted(self.system.as_ref())
+    }
+
+    /// The list of PCI functions.
+    pub(crate) fn pci(&self) -> Option<&pci_inventory::Client> {
+        self.pci.as_ref()
+    }
+
+    /// What init says of the processes.
+    pub fn status(&self) -> Option<&supervisor_status::Client> {
+        self.status.as_ref()
+    }
+
     /// Looks at everything but the log once. What cannot be had is noted as absent.
     pub async fn look(&self, network: Option<network_manager::Client>) -> Gathered {
         let mut gathered = self.look_inside().await;

@@ -331,6 +331,7 @@ fn system(now: Duration, scene: &str) -> Gathered {
     gathered.processors = (0..4)
         .map(|index| Processor {
             index,
+            apic_id: index,
             idle_microseconds: (seconds * 1e6 * 0.93) as u64,
             interrupts: 1000 + now.as_millis() as u64,
         })

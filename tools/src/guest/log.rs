@@ -104,8 +104,12 @@ impl Log {
     }
 }
 
+/// A line as a terminal shows it in the end: what was erased, as the prompt is before each line above it, is not there.
 fn text(line: &[u8]) -> String {
-    String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']).to_owned()
+    const ERASE_ROW: &str = "\r\x1b[K";
+    let line = String::from_utf8_lossy(line);
+    let shown = line.rsplit(ERASE_ROW).next().unwrap_or_default();
+    shown.trim_end_matches(['\r', '\n']).to_owned()
 }
 
 #[cfg(test)]
@@ -116,6 +120,13 @@ mod tests {
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(10)
+    }
+
+    #[test]
+    fn an_erased_prompt_is_not_seen() {
+        let log = Log::default();
+        log.add(b"> \r\x1b[Kone\r\n> two\r\n> \r\x1b[K> x\r\x1b[Kthree\r\n");
+        assert_eq!(log.lines(), ["one", "> two", "three"]);
     }
 
     #[test]
