@@ -37,7 +37,7 @@ export CAPOS_COMMIT := $(shell git describe --always --abbrev=12 --dirty --exclu
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build kernel programs tools package image capos-cloudboot-image package-gcp-image \
-	package-aws-image package-azure-image package-cloud-image build-provenance verify-provenance \
+	package-aws-image package-azure-image package-cloud-image build-provenance verify-provenance reproduce \
 	run-cloud-images run run-disk run-disk-bios run-net \
 	check format lint docs test unit smoke graph bench clean
 
@@ -97,6 +97,9 @@ build-provenance: image ## Writes what the disk image was made of and with, and 
 verify-provenance: tools ## Checks IMAGE (by default the disk image), raw or packaged, against RECORD
 	$(TOOLS) verify-provenance $(if $(IMAGE),--image $(IMAGE)) $(if $(RECORD),--record $(RECORD))
 
+reproduce: image ## Builds the disk image again in another folder, and compares
+	tools/reproduce.sh $(CARGO_TARGET_DIR)/capos-image.raw MANIFEST=$(MANIFEST) LOADER=$(LOADER) IMAGE_SIZE=$(IMAGE_SIZE)
+
 run-cloud-images: package-cloud-image capos-cloudboot-image $(SETUP)/test ## Boots all packaged files by UEFI and BIOS
 	$(TOOLS) run-cloud-images
 
@@ -117,7 +120,7 @@ check: format lint docs test ## Everything that a submission must pass
 
 format: $(SETUP)/test ## Checks how the code is laid out
 	cargo fmt --all --check
-	shellcheck tools/setup/*.sh .ci/run
+	shellcheck tools/setup/*.sh tools/*.sh .ci/run
 
 lint: $(SETUP)/test ## Lints everything, warnings denied
 	@$(MAKE) --no-print-directory in-lint
