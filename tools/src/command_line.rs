@@ -201,7 +201,7 @@ pub fn run() -> Result<ExitCode> {
         }
         Verb::BuildProvenance { manifest, loader, compiler } => {
             let build = Build { manifest: &manifest, loader, compiler: &compiler };
-            provenance::write(&paths, &build)?;
+            provenance::write(&paths, &paths.disk_image(), &build)?;
         }
         Verb::VerifyProvenance { image, record } => {
             let record = record.unwrap_or_else(|| provenance::record_file(&paths.disk_image()));

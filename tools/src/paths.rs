@@ -7,6 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+/// Name of the folder, beside a disk image, of its forms for clouds.
+pub const FORMS: &str = "cloud-image";
+
 /// The repository and what was built from it.
 #[derive(Clone, Debug)]
 pub struct Paths {
@@ -61,7 +64,7 @@ impl Paths {
 
     /// Folder of the disk image's forms for clouds.
     pub fn cloud_folder(&self) -> PathBuf {
-        self.target.join("cloud-image")
+        self.target.join(FORMS)
     }
 
     /// The disk image that `capos-cloudboot-image` makes.

@@ -29,7 +29,7 @@ use crate::{
     cloud::{self, Form, digest, hex},
     image::{Loader, loader_tool},
     package,
-    paths::Paths,
+    paths::{FORMS, Paths},
     progress::Progress,
 };
 
@@ -43,24 +43,24 @@ pub struct Build<'a> {
     pub compiler: &'a Path,
 }
 
-/// Writes the record and the list of components of the disk image, and of its packaged forms that are there.
-pub fn write(paths: &Paths, build: &Build<'_>) -> Result<()> {
-    let image = paths.disk_image();
-    let (name, sha, parts) = read(&image)?;
+/// Writes the record and the list of components of a disk image, and of its packaged forms that are in the folder
+/// [`FORMS`] beside it.
+pub fn write(paths: &Paths, image: &Path, build: &Build<'_>) -> Result<()> {
+    let (name, sha, parts) = read(image)?;
     let locked = lock::read(&paths.root)?;
     let others = own_components(&parts, build)?;
     let components = components::list_components(&paths.root, &locked, &parts, (&name, &sha), others)?;
-    let list = list_file(&record_file(&image));
+    let list = list_file(&record_file(image));
     write_json(&list, &components)?;
 
     let mut subjects = parts;
     subjects.insert(name, sha);
     for form in Form::ALL {
-        let file = paths.cloud_folder().join(form.file_name());
+        let file = image.with_file_name(FORMS).join(form.file_name());
         if !file.exists() {
             continue;
         }
-        match cloud::check(form, &file, &image) {
+        match cloud::check(form, &file, image) {
             Ok(()) => drop(subjects.insert(form.file_name().into(), digest(&file)?)),
             Err(error) => println!("{} is not of this image, and left out: {error:#}", file.display()),
         }
@@ -77,7 +77,7 @@ pub fn write(paths: &Paths, build: &Build<'_>) -> Result<()> {
         byproducts: [(file_name(&list), digest(&list)?)].into(),
         subjects,
     };
-    let record = record_file(&image);
+    let record = record_file(image);
     write_json(&record, &statement.to_json())?;
     println!("{}: {} subjects", record.display(), statement.subjects.len());
     println!("{}: {} components", list.display(), components["components"].as_array().map_or(0, Vec::len));
@@ -99,7 +99,7 @@ pub fn verify(image: &Path, record: &Path) -> Result<ExitCode> {
 }
 
 /// Every difference of an image, and of the list of components beside the record, from the record.
-fn problems(image: &Path, record: &Path) -> Result<Vec<String>> {
+pub fn problems(image: &Path, record: &Path) -> Result<Vec<String>> {
     let claims = read_record(record)?;
     differences(&claims, &read(image)?, &list_file(record))
 }

@@ -12,6 +12,7 @@ mod machines;
 mod net;
 mod page;
 mod ping;
+mod provenance;
 mod recovery;
 mod wire;
 
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Scenario> {
         boot::scenarios(),
         disk::scenarios(),
         cloud::scenarios(),
+        provenance::scenarios(),
         net::scenarios(),
         ping::scenarios(),
         recovery::scenarios(),
