@@ -2,7 +2,8 @@
 
 use std::{env, fs, path::Path, process};
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
+    "block",
     "boot",
     "console",
     "device",

@@ -20,6 +20,10 @@ interface MemoryObject {
   seal @2 ();
   # Gives up writing for ever, for every holder, and so allows `readExecute`.
   # Errors: `failed` while a writable mapping exists. Sealing twice is no error.
+
+  holders @3 () -> (count :UInt32);
+  # How many capabilities and mappings of these pages there are anywhere, the caller's own and a device's claim included.
+  # Who lent memory out learns by it that nobody else has it any more.
 }
 
 interface AddressSpace {

@@ -7,6 +7,11 @@
 extern crate alloc;
 
 #[rustfmt::skip]
+pub mod block_capnp {
+    include!(concat!(env!("OUT_DIR"), "/block_capnp.rs"));
+}
+
+#[rustfmt::skip]
 pub mod boot_capnp {
     include!(concat!(env!("OUT_DIR"), "/boot_capnp.rs"));
 }

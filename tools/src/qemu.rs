@@ -226,6 +226,13 @@ impl Machine {
         }
     }
 
+    /// Gives the machine a drive for a device to name: a raw image that the guest may write, and discard parts of.
+    pub fn add_drive(&mut self, id: &str, image: &Path) -> Result<()> {
+        let drive = format!("if=none,id={id},format=raw,discard=unmap,file={}", option(image)?);
+        self.more.extend(["-drive".into(), drive.into()]);
+        Ok(())
+    }
+
     /// The command that runs the machine. Serial ports, QMP and the like are the caller's to add.
     pub fn command(&self) -> Result<Command> {
         let mut command = Command::new(QEMU);

@@ -211,6 +211,12 @@ pub fn invoke(
             answer.root::<memory_object::seal_results::Owned>()?;
         }
         2 => return Err(Error::failed("a read-only view cannot seal")),
+        3 => {
+            // Each capability and mapping holds one reference; the one that this call holds meanwhile is not counted.
+            let count = Arc::strong_count(memory).saturating_sub(1);
+            let mut holders = answer.root::<memory_object::holders_results::Owned>()?;
+            holders.set_count(u32::try_from(count).unwrap_or(u32::MAX));
+        }
         _ => return Err(Error::NO_METHOD),
     }
     Ok(())

@@ -17,7 +17,7 @@ pub enum PeerFault {
         /// Byte offset that the descriptor names.
         offset: u32,
         /// Length that it gives.
-        length: u16,
+        length: u32,
     },
     /// A descriptor of a buffer that the peer does not hold.
     NotOwned {
@@ -26,6 +26,12 @@ pub enum PeerFault {
     },
     /// Descriptor flags that are not defined.
     Flags(u16),
+    /// A request of a kind that is not defined.
+    Operation(u8),
+    /// A request with a tag that no request has, or that another one has, or an answer to none.
+    Tag(u16),
+    /// An answer of a kind that is not defined.
+    Status(u8),
     /// A state word with an undefined value, or a state that was left again.
     State(u32),
     /// More items than there are buffers: the ring is full where it cannot be.
@@ -41,6 +47,9 @@ impl fmt::Display for PeerFault {
             Self::Range { offset, length } => write!(f, "peer named bad buffer bytes {offset}+{length}"),
             Self::NotOwned { offset } => write!(f, "peer named a buffer it does not hold, at {offset}"),
             Self::Flags(flags) => write!(f, "peer set undefined descriptor flags {flags:#x}"),
+            Self::Operation(operation) => write!(f, "peer asked for the undefined operation {operation}"),
+            Self::Tag(tag) => write!(f, "peer used the tag {tag}, which is out of turn"),
+            Self::Status(status) => write!(f, "peer answered with the undefined status {status}"),
             Self::State(state) => write!(f, "peer wrote the impossible state {state}"),
             Self::Full => write!(f, "peer left its ring full"),
         }
@@ -58,6 +67,8 @@ pub enum LayoutError {
     BufferBytes(u32),
     /// A byte ring's capacity that is no power of two from 256 B to 16 MiB.
     Capacity(u32),
+    /// A size of blocks that is no power of two from 512 B to 64 KiB.
+    BlockBytes(u32),
     /// The memory is smaller than the layout.
     MemoryTooSmall {
         /// Bytes that the layout needs.
@@ -75,6 +86,9 @@ impl fmt::Display for LayoutError {
             Self::Count(count) => write!(f, "{count} buffers is no power of two from 2 to 4096"),
             Self::BufferBytes(bytes) => {
                 write!(f, "buffers of {bytes} bytes are no multiple of 64 up to 65472")
+            }
+            Self::BlockBytes(bytes) => {
+                write!(f, "blocks of {bytes} bytes are no power of two from 512 B to 64 KiB")
             }
             Self::Capacity(bytes) => {
                 write!(f, "a ring of {bytes} bytes is no power of two from 256 B to 16 MiB")

@@ -1,8 +1,8 @@
 //! Single-producer single-consumer rings in memory that two processes share.
 //!
-//! Two layouts stand on one header: [`frame`] carries descriptors of network frames between a NIC
-//! driver and its client, [`stream`] carries the bytes of one connection between the network stack
-//! and its client.
+//! Three layouts stand on one header: [`frame`] carries descriptors of network frames between a NIC
+//! driver and its client, [`block`] carries requests and answers between a disk's driver and its client, and
+//! [`stream`] carries the bytes of one connection between the network stack and its client.
 //!
 //! # Trust
 //!
@@ -43,9 +43,11 @@
 
 extern crate alloc;
 
+pub mod block;
 mod fault;
 pub mod frame;
 mod header;
+mod items;
 mod memory;
 pub mod stream;
 

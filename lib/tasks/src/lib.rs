@@ -29,6 +29,18 @@ impl Event {
         }
     }
 
+    /// Whether anybody waits.
+    pub fn has_waiters(&self) -> bool {
+        !self.waiting.borrow().is_empty()
+    }
+
+    /// Wakes all who wait, at no cost where nobody does.
+    pub fn notify_any(&self) {
+        if self.has_waiters() {
+            self.notify();
+        }
+    }
+
     /// Waits until `look` answers; it is asked at first and after each [`Event::notify`].
     pub async fn until<R>(&self, mut look: impl FnMut() -> Option<R>) -> R {
         loop {

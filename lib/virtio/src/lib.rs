@@ -26,17 +26,16 @@ pub mod fake;
 mod interrupt;
 pub mod pci;
 mod queue;
-mod registers;
 mod setup;
 mod transport;
 
 pub use capability::{LayoutFault, ModernLayout, Place, VendorCapability};
+pub use device::{MmioRegisters, PortRegisters, Registers};
 pub use dma::DmaMemory;
 pub use interrupt::{InterruptPlan, Interrupts};
 pub use queue::{
     AddError, DeviceFault, MAXIMUM_PARTS, Notifications, Part, Queue, QueueError, Used, arena_pages,
 };
-pub use registers::{MmioRegisters, PortRegisters, Registers};
 pub use setup::{SetupError, begin_reset, features, finish, give_up, is_reset, negotiate, read_stable};
 pub use transport::{
     LegacyTransport, MAXIMUM_QUEUES, ModernTransport, Msix, NO_VECTOR, PciTransport, TransportFault,

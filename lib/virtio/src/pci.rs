@@ -3,11 +3,11 @@
 use crate::{
     capability::{CAPABILITY_BYTES, LayoutFault, ModernLayout, Place, VendorCapability},
     dma::DmaMemory,
-    registers::{MmioRegisters, PortRegisters, Registers},
     transport::{LegacyTransport, ModernTransport, Msix, PciTransport},
 };
 use alloc::{boxed::Box, format, rc::Rc, vec::Vec};
 use capnp::Error;
+use device::{MmioRegisters, PortRegisters, Registers};
 use rt::{
     Ports,
     memory::{Mapping, Protection},

@@ -3,6 +3,7 @@
 
 extern crate alloc;
 
+pub mod blocks;
 pub mod checks;
 pub mod compute;
 pub mod faults;

@@ -1,11 +1,11 @@
-//! The shared buffers, and which of them a side holds.
+//! The shared buffers.
 
 use super::{FrameLayout, ReceivedFrame, SendBuffer};
 use crate::{
     LayoutError,
     memory::{Region, SharedMemory},
 };
-use alloc::{boxed::Box, sync::Arc, vec};
+use alloc::sync::Arc;
 
 /// The bytes of the buffers, for the client, which reads and writes frames. Cloning is cheap.
 pub struct Buffers<M> {
@@ -64,46 +64,5 @@ impl<M: SharedMemory> Buffers<M> {
             return None;
         }
         self.region.copy_in(self.layout.buffer_offset(buffer.index()) as usize, frame)
-    }
-}
-
-/// The set of buffers that one side holds, by index over both kinds.
-pub(super) struct Held {
-    bits: Box<[u64]>,
-}
-
-impl Held {
-    /// A set of `first .. first + count`, with room for all buffers of the layout.
-    pub(super) fn new(layout: &FrameLayout, first: u32, count: u32) -> Self {
-        let words = (layout.receive_buffers + layout.send_buffers).div_ceil(64) as usize;
-        let mut held = Self { bits: vec![0; words].into_boxed_slice() };
-        for index in first..first + count {
-            held.insert(index);
-        }
-        held
-    }
-
-    /// Adds a buffer; false when it was in the set.
-    #[must_use]
-    pub(super) fn try_insert(&mut self, index: u32) -> bool {
-        let mask = 1 << (index % 64);
-        match self.bits.get_mut((index / 64) as usize) {
-            Some(word) if *word & mask == 0 => {
-                *word |= mask;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Removes a buffer.
-    pub(super) fn remove(&mut self, index: u32) {
-        if let Some(word) = self.bits.get_mut((index / 64) as usize) {
-            *word &= !(1 << (index % 64));
-        }
-    }
-
-    fn insert(&mut self, index: u32) {
-        let _fresh = self.try_insert(index);
     }
 }

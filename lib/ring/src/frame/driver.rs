@@ -2,10 +2,9 @@
 
 use super::{
     FrameLayout, Ring,
-    buffers::Held,
-    descriptor::{Consumer, Descriptor, Producer},
+    side::{Lane, Side},
 };
-use crate::{LayoutError, PeerFault, Sleep, header::recheck_fence, memory::SharedMemory};
+use crate::{LayoutError, PeerFault, Sleep, memory::SharedMemory};
 use alloc::sync::Arc;
 use core::ops::Range;
 
@@ -41,136 +40,79 @@ impl SendFrame {
 
 /// The driver's roles on the four rings of one session.
 pub struct NicSide<M> {
-    layout: FrameLayout,
-    received: Producer<M>,
-    free: Consumer<M>,
-    send: Consumer<M>,
-    sent: Producer<M>,
-    held: Held,
+    side: Side<M>,
     /// Receive buffers from here on have never left the driver.
     fresh: u32,
-    fault: Option<PeerFault>,
 }
 
 impl<M: SharedMemory> NicSide<M> {
     /// Starts on a new, zeroed `rings` object.
     pub fn new(rings: &Arc<M>, layout: FrameLayout) -> Result<Self, LayoutError> {
-        Ok(Self {
-            layout,
-            received: Producer::new(rings, &layout, Ring::Received)?,
-            free: Consumer::new(rings, &layout, Ring::Free)?,
-            send: Consumer::new(rings, &layout, Ring::Send)?,
-            sent: Producer::new(rings, &layout, Ring::Sent)?,
-            held: Held::new(&layout, 0, layout.receive_buffers),
-            fresh: 0,
-            fault: None,
-        })
+        let (incoming, outgoing) = ([Ring::Send, Ring::Free], [Ring::Received, Ring::Sent]);
+        Ok(Self { side: Side::new(rings, layout, incoming, outgoing, layout.receiving())?, fresh: 0 })
     }
 
     /// The session's layout.
     pub fn layout(&self) -> &FrameLayout {
-        &self.layout
+        &self.side.layout
     }
 
     /// Takes an empty receive buffer: first those that were never used, then what the client gave back.
     pub fn take_free(&mut self) -> Result<Option<ReceiveBuffer>, PeerFault> {
-        if self.fresh < self.layout.receive_buffers {
+        let layout = self.side.layout;
+        if self.fresh < layout.receive_buffers {
             self.fresh += 1;
-            return Ok(Some(ReceiveBuffer { index: self.fresh - 1, layout: self.layout }));
+            return Ok(Some(ReceiveBuffer { index: self.fresh - 1, layout }));
         }
-        self.checked(|side| {
-            let Some(descriptor) = side.free.pop()? else { return Ok(None) };
-            let index = side.accept(descriptor, 0, side.layout.receive_buffers)?;
-            Ok(Some(ReceiveBuffer { index, layout: side.layout }))
-        })
+        let taken = self.side.take(Lane::Returned, layout.receiving())?;
+        Ok(taken.map(|(index, _)| ReceiveBuffer { index, layout }))
     }
 
     /// Hands a received frame, `length` bytes from `start` on in its buffer, to the client. A frame that does
     /// not lie inside the buffer is cut at its end.
     pub fn deliver(&mut self, buffer: ReceiveBuffer, start: u32, length: u32) -> Result<(), PeerFault> {
-        let start = start.min(self.layout.buffer_bytes);
+        let whole = self.side.layout.buffer_bytes;
+        let start = start.min(whole);
         // A buffer is at most 65472 bytes.
-        let length = length.min(self.layout.buffer_bytes - start) as u16;
-        let descriptor =
-            Descriptor { offset: self.layout.buffer_offset(buffer.index) + start, length, flags: 0 };
-        self.checked(|side| {
-            side.held.remove(buffer.index);
-            side.received.push(descriptor)
-        })
+        let length = length.min(whole - start) as u16;
+        self.side.give(Lane::Filled, buffer.index, start, length)
     }
 
     /// Takes the next frame to send.
     pub fn take_send(&mut self) -> Result<Option<SendFrame>, PeerFault> {
-        self.checked(|side| {
-            let Some(descriptor) = side.send.pop()? else { return Ok(None) };
-            let Descriptor { offset, length, .. } = descriptor;
-            if length == 0 {
-                return Err(PeerFault::Range { offset, length });
-            }
-            let index = side.accept(descriptor, side.layout.receive_buffers, side.layout.send_buffers)?;
-            Ok(Some(SendFrame { index, offset, length }))
-        })
+        let Some((index, descriptor)) = self.side.take(Lane::Filled, self.side.layout.sending())? else {
+            return Ok(None);
+        };
+        let (offset, length) = (descriptor.offset, descriptor.length);
+        if length == 0 {
+            return self.side.refuse(PeerFault::Range { offset, length: 0 });
+        }
+        Ok(Some(SendFrame { index, offset, length }))
     }
 
     /// Gives the buffer of a frame that was sent, or dropped, back to the client.
     pub fn finish_send(&mut self, frame: SendFrame) -> Result<(), PeerFault> {
-        let descriptor = Descriptor { offset: self.layout.buffer_offset(frame.index), length: 0, flags: 0 };
-        self.checked(|side| {
-            side.held.remove(frame.index);
-            side.sent.push(descriptor)
-        })
+        self.side.give(Lane::Returned, frame.index, 0, 0)
     }
 
     /// Whether the client's doorbell is to be rung for what was handed over; ask once after each batch.
     #[must_use]
     pub fn must_ring(&mut self) -> bool {
-        recheck_fence();
-        let received = self.received.must_ring();
-        let sent = self.sent.must_ring();
-        received || sent
+        self.side.must_ring()
     }
 
     /// Asks for the doorbell when there is something to send and, if `wants` says so, when receive
     /// buffers come back; then looks again.
     pub fn arm(&mut self, wants: NicWants) -> Result<Sleep, PeerFault> {
-        self.send.own().arm();
-        if wants == NicWants::SendAndFree {
-            self.free.own().arm();
-        }
-        recheck_fence();
-        let idle = self
-            .checked(|side| Ok(side.send.is_empty()? && (wants == NicWants::Send || side.free.is_empty()?)));
-        if idle? {
-            return Ok(Sleep::Allowed);
-        }
-        self.disarm();
-        Ok(Sleep::WorkArrived)
+        self.side.arm(match wants {
+            NicWants::Send => &[Lane::Filled],
+            NicWants::SendAndFree => &[Lane::Filled, Lane::Returned],
+        })
     }
 
     /// Asks for no doorbell while at work.
     pub fn disarm(&mut self) {
-        self.send.own().disarm();
-        self.free.own().disarm();
-    }
-
-    /// Checks a descriptor from the client and takes its buffer over.
-    fn accept(&mut self, descriptor: Descriptor, first: u32, count: u32) -> Result<u32, PeerFault> {
-        let index = descriptor.check(&self.layout, first, count)?;
-        if self.held.try_insert(index) {
-            Ok(index)
-        } else {
-            Err(PeerFault::NotOwned { offset: descriptor.offset })
-        }
-    }
-
-    /// Runs one step unless the peer has failed before, and remembers if it fails now.
-    fn checked<R>(&mut self, step: impl FnOnce(&mut Self) -> Result<R, PeerFault>) -> Result<R, PeerFault> {
-        if let Some(fault) = self.fault {
-            return Err(fault);
-        }
-        let result = step(self);
-        self.fault = result.as_ref().err().copied();
-        result
+        self.side.disarm();
     }
 }
 

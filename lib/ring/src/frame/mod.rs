@@ -44,6 +44,7 @@ mod buffers;
 mod client;
 mod descriptor;
 mod driver;
+mod side;
 #[cfg(test)]
 mod tests;
 
@@ -51,10 +52,10 @@ pub use buffers::Buffers;
 pub use client::{ClientSide, ClientWants, ReceivedFrame, SendBuffer};
 pub use driver::{NicSide, NicWants, ReceiveBuffer, SendFrame};
 
-use crate::{LayoutError, header::Header};
-
-/// Bytes of a descriptor.
-const DESCRIPTOR_BYTES: usize = 8;
+use crate::{
+    LayoutError,
+    items::{is_ring_size, ring_bytes},
+};
 
 /// The most buffers of one kind.
 const MAXIMUM_BUFFERS: u32 = 4096;
@@ -87,10 +88,10 @@ impl FrameLayout {
         send_buffers: u32,
         buffer_bytes: u32,
     ) -> Result<Self, LayoutError> {
-        if !is_ring_size(receive_buffers) {
+        if !is_ring_size(receive_buffers, MAXIMUM_BUFFERS) {
             return Err(LayoutError::Count(receive_buffers));
         }
-        if !is_ring_size(send_buffers) {
+        if !is_ring_size(send_buffers, MAXIMUM_BUFFERS) {
             return Err(LayoutError::Count(send_buffers));
         }
         if buffer_bytes == 0 || !buffer_bytes.is_multiple_of(64) || buffer_bytes > MAXIMUM_BUFFER_BYTES {
@@ -116,7 +117,7 @@ impl FrameLayout {
 
     /// Bytes of the `rings` object.
     pub const fn rings_bytes(&self) -> usize {
-        self.offset(Ring::Sent) + ring_bytes(self.send_buffers)
+        self.offset(Ring::Sent) + ring_bytes(self.send_buffers, 1)
     }
 
     /// Bytes of the `buffers` object.
@@ -127,7 +128,7 @@ impl FrameLayout {
 
     /// Byte offset of one ring.
     const fn offset(&self, ring: Ring) -> usize {
-        let (receive, send) = (ring_bytes(self.receive_buffers), ring_bytes(self.send_buffers));
+        let (receive, send) = (ring_bytes(self.receive_buffers, 1), ring_bytes(self.send_buffers, 1));
         match ring {
             Ring::Received => 0,
             Ring::Free => receive,
@@ -144,17 +145,18 @@ impl FrameLayout {
         }
     }
 
+    /// The receive buffers: the first one's index, and how many.
+    const fn receiving(&self) -> [u32; 2] {
+        [0, self.receive_buffers]
+    }
+
+    /// The send buffers, likewise.
+    const fn sending(&self) -> [u32; 2] {
+        [self.receive_buffers, self.send_buffers]
+    }
+
     /// Byte offset of a buffer, by its index over both kinds.
     const fn buffer_offset(&self, index: u32) -> u32 {
         index * self.buffer_bytes
     }
-}
-
-const fn is_ring_size(count: u32) -> bool {
-    count.is_power_of_two() && count >= 2 && count <= MAXIMUM_BUFFERS
-}
-
-/// Bytes of one ring, a multiple of 64 so that the next header is aligned.
-const fn ring_bytes(count: u32) -> usize {
-    size_of::<Header>() + (count as usize * DESCRIPTOR_BYTES).next_multiple_of(64)
 }

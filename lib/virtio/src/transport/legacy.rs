@@ -3,8 +3,8 @@
 //! [VIRTIO-1.2 4.1.4.10]
 
 use super::{NO_VECTOR, TransportFault};
-use crate::registers::Registers;
 use alloc::boxed::Box;
+use device::Registers;
 use virtio_drivers::{
     PhysAddr,
     transport::{DeviceStatus, DeviceType, InterruptStatus},

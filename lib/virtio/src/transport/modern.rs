@@ -3,8 +3,9 @@
 //! [VIRTIO-1.2 4.1.4.3]
 
 use super::{MAXIMUM_QUEUES, NO_VECTOR, TransportFault};
-use crate::{registers::Registers, setup::features};
+use crate::setup::features;
 use alloc::boxed::Box;
+use device::Registers;
 use virtio_drivers::{
     PhysAddr,
     transport::{DeviceStatus, DeviceType, InterruptStatus},

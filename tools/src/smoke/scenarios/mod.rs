@@ -1,10 +1,12 @@
 //! All scenarios, one file for each kind.
 
 mod abuse;
+mod block;
 mod boot;
 mod cloud;
 mod disk;
 mod faults;
+mod image;
 mod inside;
 mod live;
 mod loader;
@@ -33,6 +35,7 @@ pub fn all() -> Vec<Scenario> {
         inside::scenarios(),
         abuse::scenarios(),
         page::scenarios(),
+        block::scenarios(),
         machines::scenarios(),
     ]
     .into_iter()

@@ -1,0 +1,164 @@
+//! Writes to a disk without a pause, through as many drivers as it takes. After each one that it lost it reads all
+//! blocks back: each must be whole, and no older than what was answered.
+//!
+//! Each write of a block has a version that is its key; a block is written again only when its last write was answered.
+//! Prints `block-load: running` when the first write is answered, `block-load: checked N` after the N-th driver, and
+//! `block-load: FAILED` and why.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::{format, vec, vec::Vec};
+use block::client::{Operation, Request, Session, Status, Tag, WriteMode};
+use capnp::{Error, ErrorKind};
+use core::{convert::Infallible, time::Duration};
+use schema::block_capnp::block_device;
+use testing::blocks::{fill, matches};
+
+rt::program!(run);
+
+/// Requests at once, and so places that are written.
+const DEPTH: u16 = 16;
+
+/// Blocks of one place: more than a page of most disks.
+const BLOCKS: u32 = 9;
+
+/// Blocks between two places.
+const STRIDE: u64 = 16;
+
+/// Before another try to reach a driver that is being started.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How often that is tried.
+const TRIES: u32 = 2000;
+
+/// What is known of one place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    /// The version that was asked for last.
+    asked: u64,
+    /// The version that was answered last.
+    answered: u64,
+}
+
+async fn run(environment: rt::Environment) -> Result<(), Error> {
+    if let Err(error) = load(&environment).await {
+        log::error!("block-load: FAILED: {error}");
+    }
+    Ok(())
+}
+
+async fn load(environment: &rt::Environment) -> Result<(), Error> {
+    let mut places = vec![Place::default(); DEPTH.into()];
+    let mut drivers = 0;
+    let mut session = reach(environment).await?;
+    loop {
+        let Err(lost) = write(&mut session, &mut places, drivers).await;
+        if lost.kind != ErrorKind::Disconnected {
+            return Err(lost);
+        }
+        drop(session);
+        // The driver may be killed while it is being checked: then it is checked again.
+        session = loop {
+            let mut next = reach(environment).await?;
+            match check(&mut next, &mut places).await {
+                Ok(()) => break next,
+                Err(error) if error.kind == ErrorKind::Disconnected => {}
+                Err(error) => return Err(error),
+            }
+        };
+        drivers += 1;
+        log::info!("block-load: checked {drivers}");
+    }
+}
+
+/// Opens a queue on the driver that there is, or the next one.
+async fn reach(environment: &rt::Environment) -> Result<Session, Error> {
+    let mut last = Error::failed("no try was made".into());
+    for _ in 0..TRIES {
+        let opened = async {
+            let device: block_device::Client = environment.reacquire("disk").await?;
+            Session::open(&device, DEPTH, 1 << 20).await
+        };
+        match opened.await {
+            Ok(session) => return Ok(session),
+            Err(error) => last = error,
+        }
+        rt::sleep(PAUSE).await;
+    }
+    Err(last)
+}
+
+/// Keeps a write of each place in flight. Ends only by an error.
+async fn write(session: &mut Session, places: &mut [Place], drivers: u32) -> Result<Infallible, Error> {
+    for index in 0..DEPTH {
+        // What was not answered is asked for again, as it was.
+        if let Some(place) = places.get_mut(usize::from(index)) {
+            place.asked = place.asked.max(place.answered + 1);
+        }
+        ask(session, places, index)?;
+    }
+    session.ring();
+    let mut running = false;
+    loop {
+        while let Some(answer) = session.take()? {
+            if answer.status != Status::Done {
+                return Err(Error::failed(format!("a write is answered by {:?}", answer.status)));
+            }
+            if let Some(place) = places.get_mut(usize::from(answer.tag.0)) {
+                place.answered = place.asked;
+                place.asked += 1;
+            }
+            ask(session, places, answer.tag.0)?;
+            if !running {
+                log::info!("block-load: running on driver {}", drivers + 1);
+                running = true;
+            }
+        }
+        session.ring();
+        session.wait().await?;
+    }
+}
+
+fn ask(session: &mut Session, places: &[Place], index: u16) -> Result<(), Error> {
+    let version = places.get(usize::from(index)).map_or(0, |place| place.asked);
+    let bytes = session.info().block_bytes as usize;
+    let (offset, block) = at(session, index);
+    let length = BLOCKS as usize * bytes;
+    session.buffers().with_mut(offset, length, |data| {
+        for (number, part) in (block..).zip(data.chunks_exact_mut(bytes)) {
+            fill(part, version, number);
+        }
+    });
+    // Every seventh write is durable by itself.
+    let mode = if version % 7 == 0 { WriteMode::Durable } else { WriteMode::Cached };
+    let operation = Operation::Write(mode);
+    // The places of a few requests.
+    session.submit(Request { tag: Tag(index), operation, block, blocks: BLOCKS, offset: offset as u32 })
+}
+
+/// Where a place lies in the buffers and on the disk.
+fn at(session: &Session, index: u16) -> (usize, u64) {
+    let bytes = BLOCKS as usize * session.info().block_bytes as usize;
+    (usize::from(index) * bytes.next_multiple_of(4096), u64::from(index) * STRIDE + 3)
+}
+
+/// Reads every place: its blocks are each whole, of the version that was answered last or of the one that was not
+/// answered.
+async fn check(session: &mut Session, places: &mut [Place]) -> Result<(), Error> {
+    let bytes = session.info().block_bytes as usize;
+    let mut data: Vec<u8> = vec![0; BLOCKS as usize * bytes];
+    for (index, place) in (0..).zip(places) {
+        let (_, first) = at(session, index);
+        session.read(first, &mut data).await?;
+        for (block, part) in (first..).zip(data.chunks_exact(bytes)) {
+            // Nothing was answered yet of a place that still is what the host wrote: version 0.
+            if !matches(part, place.answered, block) && !matches(part, place.asked, block) {
+                return Err(Error::failed(format!("block {block} is torn or lost: {place:?}")));
+            }
+        }
+    }
+    Ok(())
+}
