@@ -33,6 +33,15 @@ const PACKAGE: &str = "boot/package";
 /// | `manifest` | the manifest in the boot package, as a canonical message |
 pub type Parts = BTreeMap<String, Sha>;
 
+/// The name of what this repository built, if a part is such.
+pub fn built_here(part: &str) -> Option<&str> {
+    match part {
+        "esp/boot/kernel" => Some("kernel"),
+        "esp/boot/loader" => Some("loader"),
+        other => other.strip_prefix("program/"),
+    }
+}
+
 /// Reads all parts of a disk.
 pub fn read(disk: &dyn Disk) -> Result<Parts> {
     let partitions = partition_tables(disk)?.partitions;

@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use super::crates::Key;
+
 /// A package of `Cargo.lock`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Locked {
@@ -24,6 +26,11 @@ struct File {
 }
 
 impl Locked {
+    /// Name and version.
+    pub fn key(&self) -> Key {
+        (self.name.clone(), self.version.clone())
+    }
+
     /// Its package URL [purl, type cargo].
     pub fn purl(&self) -> String {
         // A version's build metadata is behind a plus sign, which has another meaning in a URL.

@@ -6,6 +6,7 @@
 mod compare;
 mod components;
 mod contents;
+mod crates;
 mod lock;
 mod materials;
 mod statement;
@@ -141,19 +142,12 @@ fn form(name: &str) -> Form {
 
 /// Components that are in no list of crates: what was built here, the boot loader, and Rust's own library.
 fn own_components(parts: &Parts, build: &Build<'_>) -> Result<Vec<Value>> {
-    let mut components = Vec::new();
+    let mut list = Vec::new();
     for (name, sha) in parts {
-        let short = match name.as_str() {
-            "esp/boot/kernel" => "kernel",
-            "esp/boot/loader" => "loader",
-            other => match other.strip_prefix("program/") {
-                Some(program) => program,
-                None => continue,
-            },
-        };
-        components.push(json!({
+        let Some(short) = contents::built_here(name) else { continue };
+        list.push(json!({
             "type": "application",
-            "bom-ref": format!("capos/{short}"),
+            "bom-ref": components::reference(short),
             "name": short,
             "version": env!("CARGO_PKG_VERSION"),
             "scope": "required",
@@ -167,7 +161,7 @@ fn own_components(parts: &Parts, build: &Build<'_>) -> Result<Vec<Value>> {
     };
     let version = materials::version(&loader_tool(build.loader));
     let loader = parts.get("esp/EFI/BOOT/BOOTX64.EFI").context("the image has no UEFI boot loader")?;
-    components.push(json!({
+    list.push(json!({
         "type": "firmware",
         "bom-ref": format!("boot-loader/{name}"),
         "name": name,
@@ -176,7 +170,7 @@ fn own_components(parts: &Parts, build: &Build<'_>) -> Result<Vec<Value>> {
         "hashes": [{ "alg": "SHA-256", "content": hex(loader) }],
         "licenses": [{ "expression": licence }],
     }));
-    components.push(json!({
+    list.push(json!({
         "type": "library",
         "bom-ref": "rust/core",
         "name": "Rust core and alloc libraries",
@@ -184,7 +178,7 @@ fn own_components(parts: &Parts, build: &Build<'_>) -> Result<Vec<Value>> {
         "scope": "required",
         "licenses": [{ "expression": "MIT OR Apache-2.0" }],
     }));
-    Ok(components)
+    Ok(list)
 }
 
 /// Where the record of an image is: beside it.
