@@ -142,7 +142,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// Writes an image with the contents of key 0 in every block.
-fn create(path: &Path, block_bytes: usize) -> Result<()> {
+pub fn create(path: &Path, block_bytes: usize) -> Result<()> {
     let mut bytes = vec![0; IMAGE_BYTES as usize];
     for (number, block) in (0..).zip(bytes.chunks_exact_mut(block_bytes)) {
         fill(block, 0, number);

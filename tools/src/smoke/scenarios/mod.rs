@@ -2,6 +2,7 @@
 
 mod abuse;
 mod block;
+mod block_kill;
 mod boot;
 mod cloud;
 mod disk;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Scenario> {
         abuse::scenarios(),
         page::scenarios(),
         block::scenarios(),
+        block_kill::scenarios(),
         machines::scenarios(),
     ]
     .into_iter()
