@@ -3,6 +3,7 @@
  * Arguments: log=FILE entry=ADDRESS. Writes to FILE:
  *     entry N   when the instruction at ADDRESS is executed for the first time after the first one of the kernel
  *     exit N    when QEMU ends
+ *     mark I N  when the instruction 0f 1f 80 I 50 a9 0c is executed, which does nothing
  * where N is the number of instructions executed before, on all processors. Time that a processor is halted counts
  * nothing; each round of a repeated string instruction may count as one. Debian has no header for plugins, so what is
  * used of it is declared here. */
@@ -22,6 +23,8 @@ size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, struct qemu_plugin_tb *));
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, void (*)(unsigned, void *), int, void *);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, void (*)(unsigned, void *), int, void *);
@@ -53,6 +56,22 @@ static void at_entry(unsigned processor, void *unused)
     }
 }
 
+static void at_mark(unsigned processor, void *id)
+{
+    fprintf(out, "mark %u %" PRIu64 "\n", (unsigned)(uintptr_t)id, count);
+    fflush(out);
+}
+
+/* The number of a mark, or -1 for another instruction. */
+static int mark_of(const struct qemu_plugin_insn *instruction)
+{
+    const uint8_t *bytes = qemu_plugin_insn_data(instruction);
+    static const uint8_t before[] = { 0x0f, 0x1f, 0x80 }, after[] = { 0x50, 0xa9, 0x0c };
+    if (qemu_plugin_insn_size(instruction) != 7 || memcmp(bytes, before, 3) || memcmp(bytes + 4, after, 3))
+        return -1;
+    return bytes[3];
+}
+
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
 {
     size_t instructions = qemu_plugin_tb_n_insns(block);
@@ -62,6 +81,9 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
         struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(block, index);
         if (!entered && qemu_plugin_insn_vaddr(instruction) == entry)
             qemu_plugin_register_vcpu_insn_exec_cb(instruction, at_entry, CALLBACK_NO_REGISTERS, NULL);
+        int mark = mark_of(instruction);
+        if (mark >= 0)
+            qemu_plugin_register_vcpu_insn_exec_cb(instruction, at_mark, CALLBACK_NO_REGISTERS, (void *)(uintptr_t)mark);
         qemu_plugin_register_vcpu_insn_exec_inline(instruction, INLINE_ADD, &count, 1);
     }
 }

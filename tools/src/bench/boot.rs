@@ -58,7 +58,7 @@ fn entry(program: &Path) -> Result<u64> {
 }
 
 /// Compiles the plugin.
-fn build_plugin(context: &Context, folder: &Path) -> Result<PathBuf> {
+pub(super) fn build_plugin(context: &Context, folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder)?;
     // QEMU reads a path without a slash as the name of an installed plugin.
     let output = folder.canonicalize()?.join("count.so");

@@ -2,8 +2,9 @@
 //!
 //! Two ways to count. Under `-icount shift=0` the time stamp counter advances by one an instruction, so programs in the guest
 //! measure themselves and print `UB <name> <count>`. What crosses halts of the processor, where that clock jumps, is
-//! counted by a QEMU plugin.
+//! counted by a QEMU plugin, between marks that programs set.
 
+mod block;
 mod boot;
 mod report;
 mod table;
@@ -36,6 +37,7 @@ pub fn run(paths: Paths) -> Result<ExitCode> {
     let mut context = Context::new(paths);
     found.extend(measure("boot", || boot::measure(&mut context, &folder)));
     found.extend(measure("programs", || programs(&mut context, &folder)));
+    found.extend(measure("nvme", || block::measure(&mut context, &folder)));
     let verdicts = report::compare(&limits, &found);
     report::write(&folder, &verdicts)?;
     print!("{}", report::markdown(&verdicts));
