@@ -38,7 +38,7 @@ export CAPOS_COMMIT := $(shell git describe --always --abbrev=12 --dirty --exclu
 .DEFAULT_GOAL := help
 .PHONY: help setup build kernel programs tools package image capos-cloudboot-image package-gcp-image \
 	package-aws-image package-azure-image package-cloud-image build-provenance verify-provenance reproduce \
-	run-cloud-images run run-disk run-disk-bios run-net run-nvme \
+	run-cloud-images run run-disk run-disk-bios run-net run-nvme run-uart \
 	check format lint docs test unit smoke graph bench clean
 
 help: ## Lists the targets
@@ -118,6 +118,9 @@ run-net: build $(SETUP)/test ## Smoke tests of the network card's driver
 
 run-nvme: build $(SETUP)/test ## Smoke tests of the NVMe driver
 	$(TOOLS) smoke block-nvme-
+
+run-uart: build $(SETUP)/test ## Smoke tests of the serial port's driver, and of the prompt on it
+	$(TOOLS) smoke uart- diag-
 
 check: format lint docs test ## Everything that a submission must pass
 

@@ -13,7 +13,7 @@ use crate::{
     kernel_file, manifest_check, package,
     paths::Paths,
     provenance::{self, Build},
-    qemu::{Boot, Disk, DiskDevice, Firmware, Forward, Machine, Nic},
+    qemu::{Boot, Disk, DiskDevice, Firmware, FirstSerial, Forward, Machine, Nic},
     run,
     smoke::{self, List},
 };
@@ -243,6 +243,7 @@ fn run_machine(paths: &Paths, options: RunOptions) -> Result<ExitCode> {
         memory: options.memory,
         nic: Some(options.nic),
         forwards: vec![Forward { host: options.port, guest: 8080 }],
+        first_serial: FirstSerial::Present,
         boot,
         command_line: options.append,
         more: options.more.into_iter().map(Into::into).collect(),

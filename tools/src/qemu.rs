@@ -56,6 +56,15 @@ impl Nic {
     }
 }
 
+/// Whether a machine has its first serial port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstSerial {
+    /// It has.
+    Present,
+    /// Its ports are nobody's.
+    Absent,
+}
+
 /// A TCP port of the host that leads to one of the guest's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
@@ -202,6 +211,8 @@ pub struct Machine {
     pub nic: Option<Nic>,
     /// Ports of the host that lead to it.
     pub forwards: Vec<Forward>,
+    /// Whether it has COM1, in tests.
+    pub first_serial: FirstSerial,
     /// What it boots.
     pub boot: Boot,
     /// The system's command line.
@@ -220,6 +231,7 @@ impl Machine {
             memory: 256,
             nic: None,
             forwards: Vec::new(),
+            first_serial: FirstSerial::Present,
             boot,
             command_line: String::new(),
             more: Vec::new(),

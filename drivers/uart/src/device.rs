@@ -155,7 +155,8 @@ impl<R: Registers> Uart<R> {
                 return Ok(Turn::Quiet);
             }
             match pending & spec::CAUSE {
-                spec::CAUSE_LINE_STATUS | spec::CAUSE_DATA | spec::CAUSE_TIMEOUT => self.receive()?,
+                spec::CAUSE_DATA => self.receive_level()?,
+                spec::CAUSE_LINE_STATUS | spec::CAUSE_TIMEOUT => self.receive()?,
                 spec::CAUSE_TRANSMITTER_EMPTY => self.transmit()?,
                 // The modem's lines, which are not enabled.
                 _ => drop(self.registers.read(Register::ModemStatus)?),
@@ -180,6 +181,29 @@ impl<R: Registers> Uart<R> {
         self.discard();
     }
 
+    /// Receives as many bytes as the trigger level says are there, without asking before each; then what else there is.
+    fn receive_level(&mut self) -> Result<(), Error> {
+        let line = self.read_line()?;
+        // With an error somewhere in the FIFO each byte has to be asked for.
+        let errors = Line::PARITY | Line::FRAMING | Line::BREAK | Line::FIFO_ERROR;
+        if line.contains(Line::DATA_READY) && !line.intersects(errors) && self.presence == Presence::Present {
+            for _ in 0..spec::TRIGGER_BYTES {
+                let byte = self.registers.read(Register::Data)?;
+                self.keep(byte);
+            }
+        }
+        self.receive()
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if self.untold == 0 && self.input.push(byte) {
+            self.counters.received += 1;
+        } else {
+            self.counters.dropped += 1;
+            self.untold += 1;
+        }
+    }
+
     fn receive(&mut self) -> Result<(), Error> {
         for _ in 0..BYTES_PER_CAUSE {
             let line = self.read_line()?;
@@ -189,11 +213,8 @@ impl<R: Registers> Uart<R> {
             let byte = self.registers.read(Register::Data)?;
             if line.intersects(Line::PARITY | Line::FRAMING | Line::BREAK) {
                 self.counters.line_errors += 1;
-            } else if self.untold == 0 && self.input.push(byte) {
-                self.counters.received += 1;
             } else {
-                self.counters.dropped += 1;
-                self.untold += 1;
+                self.keep(byte);
             }
         }
         Ok(())

@@ -29,7 +29,8 @@ impl console::Server for ConsoleServer {
         mut results: console::OpenResults,
     ) -> Result<(), Error> {
         let number = self.driver.open().await?;
-        let session = Session { driver: Rc::clone(&self.driver), number, reading: Cell::new(Reading::No) };
+        let session =
+            Session { driver: Rc::clone(&self.driver), number, reading: Rc::new(Cell::new(Reading::No)) };
         results.get().set_session(rt::serve(Rc::new(session)));
         Ok(())
     }
@@ -65,13 +66,13 @@ enum Reading {
 struct Session {
     driver: Rc<Driver>,
     number: SessionNumber,
-    reading: Cell<Reading>,
+    reading: Rc<Cell<Reading>>,
 }
 
 /// Ends the reading when its call is answered or dropped.
-struct Turn<'a>(&'a Cell<Reading>);
+struct Turn(Rc<Cell<Reading>>);
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.0.set(Reading::No);
     }
@@ -98,8 +99,10 @@ impl console_session::Server for Session {
         if self.reading.replace(Reading::Yes) == Reading::Yes {
             return Err(Error::overloaded("another call waits for input".into()));
         }
-        let _turn = Turn(&self.reading);
-        let (bytes, dropped) = self.driver.read(self.number).await?;
+        let (_turn, driver, number) = (Turn(Rc::clone(&self.reading)), Rc::clone(&self.driver), self.number);
+        // A call of a client that died must not keep its session.
+        drop(self);
+        let (bytes, dropped) = driver.read(number).await?;
         let mut answer = results.get();
         answer.set_data(&bytes);
         answer.set_dropped(dropped);

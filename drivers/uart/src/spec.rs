@@ -77,7 +77,9 @@ pub const CAUSE_TIMEOUT: u8 = 0b1100;
 /// The transmitter's FIFO became empty.
 pub const CAUSE_TRANSMITTER_EMPTY: u8 = 0b0010;
 
-/// FIFO control: on, both emptied, an interrupt at 8 received bytes.
+/// Received bytes at which the receiver's FIFO interrupts.
+pub const TRIGGER_BYTES: usize = 8;
+/// FIFO control: on, both emptied, an interrupt at [`TRIGGER_BYTES`].
 pub const FIFOS_ON_AND_CLEAR: u8 = 0b1000_0111;
 /// Line control: the divisor is reached.
 pub const DIVISOR_LATCH: u8 = 1 << 7;

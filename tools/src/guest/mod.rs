@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!             stdout pipe ── COM1 ──> Log (lines, wait_for)
+//!     or pseudo-terminal ── COM1 <─> Log, and Terminal (keys, screen)
 //!   QEMU ──── unix socket ── COM2 <─> Channel (lines both ways, for test hooks in the guest)
 //!             unix socket ── QMP  <─> Qmp
 //!             127.0.0.1:n ── TCP  <─> whatever client the test runs
@@ -13,6 +14,8 @@
 mod channel;
 mod log;
 mod qmp;
+mod screen;
+mod terminal;
 
 use std::{
     fs::File,
@@ -28,9 +31,17 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-pub use self::{channel::Channel, qmp::Qmp};
-use self::{channel::Listener, log::Log};
-use crate::qemu::{Forward, Machine};
+pub use self::{
+    channel::Channel,
+    qmp::Qmp,
+    terminal::{MORE, PROMPT, Terminal, is_log},
+};
+use self::{
+    channel::Listener,
+    log::Log,
+    terminal::{Display, Pair},
+};
+use crate::qemu::{FirstSerial, Forward, Machine};
 
 /// What begins a line that ends every hope: the loader's and the kernel's last words.
 const LAST_WORDS: [&str; 2] = ["capos loader:", "kernel panic"];
@@ -57,7 +68,30 @@ pub struct Guest {
 impl Guest {
     /// Starts a machine whose COM1 is also written to the file `log`. Every wait ends at `deadline`.
     /// `ports` are the guest's TCP ports to be reached from here.
-    pub fn start(mut machine: Machine, ports: &[u16], log: &Path, deadline: Instant) -> Result<Self> {
+    pub fn start(machine: Machine, ports: &[u16], log: &Path, deadline: Instant) -> Result<Self> {
+        Self::launch(machine, ports, log, deadline, None)
+    }
+
+    /// As [`start`](Self::start), with a person at COM1.
+    pub fn start_with_terminal(
+        machine: Machine,
+        ports: &[u16],
+        log: &Path,
+        deadline: Instant,
+    ) -> Result<(Self, Terminal)> {
+        let pair = Pair::open()?;
+        let display = Arc::new(Display::default());
+        let guest = Self::launch(machine, ports, log, deadline, Some((&pair, &display)))?;
+        Ok((guest, Terminal::new(pair.master, display, deadline)))
+    }
+
+    fn launch(
+        mut machine: Machine,
+        ports: &[u16],
+        log: &Path,
+        deadline: Instant,
+        terminal: Option<(&Pair, &Arc<Display>)>,
+    ) -> Result<Self> {
         let sockets = tempfile::Builder::new().prefix("capos-").tempdir()?;
         let qmp = Listener::bind(&sockets.path().join("qmp"))?;
         let hook = Listener::bind(&sockets.path().join("com2"))?;
@@ -65,22 +99,37 @@ impl Guest {
             machine.forwards.push(Forward { host: free_port()?, guest: *guest });
         }
         let mut command = machine.command()?;
-        command.args(["-serial", "stdio", "-chardev", &format!("socket,id=com2,path={}", hook.path())]);
+        if machine.first_serial == FirstSerial::Present {
+            // Ctrl-C is for the machine.
+            command.args(["-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1"]);
+        } else {
+            command.args(["-serial", "none"]);
+        }
+        command.args(["-chardev", &format!("socket,id=com2,path={}", hook.path())]);
         command.args(["-serial", "chardev:com2", "-chardev", &format!("socket,id=qmp,path={}", qmp.path())]);
         command.args(["-mon", "chardev=qmp,mode=control"]);
         let copy = create(log)?;
         let mut errors = copy.try_clone()?;
         std::io::Write::write_all(&mut errors, format!("# {command:?}\n").as_bytes())?;
+        let (input, output) = match terminal {
+            Some((pair, _)) => pair.stdio()?,
+            None => (Stdio::null(), Stdio::piped()),
+        };
         let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdin(input)
+            .stdout(output)
             .stderr(errors)
             .spawn()
             .context("cannot start QEMU (Debian: apt-get install qemu-system-x86)")?;
-        let output = child.stdout.take().context("QEMU's output is a pipe")?;
         let log = Arc::new(Log::default());
         let writer = Arc::clone(&log);
-        thread::spawn(move || read_all(output, copy, &writer));
+        if let Some((pair, display)) = terminal {
+            let (output, display) = (pair.master.try_clone()?, Arc::clone(display));
+            thread::spawn(move || read_all(output, copy, &writer, |bytes| display.add(bytes)));
+        } else {
+            let output = child.stdout.take().context("QEMU's output is a pipe")?;
+            thread::spawn(move || read_all(output, copy, &writer, |_| {}));
+        }
         Ok(Self { child, log, seen: 0, forwards: machine.forwards, deadline, qmp, hook, _sockets: sockets })
     }
 
@@ -154,13 +203,15 @@ impl Drop for Guest {
     }
 }
 
-fn read_all(mut output: impl Read, mut copy: File, log: &Log) {
+/// Reads to the end; that of a pseudo-terminal is an error.
+fn read_all(mut output: impl Read, mut copy: File, log: &Log, also: impl Fn(&[u8])) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = output.read(&mut buffer) {
         let bytes = buffer.get(..length).unwrap_or_default();
         // A copy that cannot be written must not hide what the machine says.
         let _ = std::io::Write::write_all(&mut copy, bytes);
         log.add(bytes);
+        also(bytes);
     }
     log.close();
 }

@@ -33,4 +33,15 @@ impl Qmp {
             }
         }
     }
+
+    /// Waits for an event, and returns its data.
+    pub fn wait_event(&mut self, event: &str) -> Result<Value> {
+        loop {
+            let line = self.channel.receive().with_context(|| format!("QMP event {event}"))?;
+            let message: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+            if message.get("event").and_then(Value::as_str) == Some(event) {
+                return Ok(message.get("data").cloned().unwrap_or_default());
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{
-    guest::Guest,
+    guest::{Guest, Terminal},
     kernel_file, package,
     paths::{Paths, stem},
     qemu::{Boot, Machine},
@@ -109,6 +109,11 @@ impl Context {
     /// Starts a machine. `ports` are the guest's TCP ports to be reached from here.
     pub fn start(&self, machine: Machine, ports: &[u16]) -> Result<Guest> {
         Guest::start(machine, ports, &self.log_file(), self.deadline)
+    }
+
+    /// As [`start`](Self::start), with a person at the first serial port.
+    pub fn start_with_terminal(&self, machine: Machine, ports: &[u16]) -> Result<(Guest, Terminal)> {
+        Guest::start_with_terminal(machine, ports, &self.log_file(), self.deadline)
     }
 
     /// Where the running scenario's serial log is kept.

@@ -123,6 +123,7 @@ impl State {
         if let Some((_, error)) = self.received.front_mut() {
             line |= Line::DATA_READY | std::mem::replace(error, Line::empty());
         }
+        line.set(Line::FIFO_ERROR, self.received.iter().any(|(_, error)| !error.is_empty()));
         line.set(Line::TRANSMITTER_EMPTY, self.fifo.is_empty() && self.kind != Kind::Clogged);
         if self.kind == Kind::Endless {
             line |= Line::DATA_READY;

@@ -171,6 +171,13 @@ fn overruns_and_line_errors_are_counted() {
     serve(&fake, &mut uart);
     assert_eq!(uart.take_input(512).0, b"y");
     assert_eq!(uart.counters().line_errors, 2);
+    // In the middle of a full FIFO.
+    (0..8).for_each(|byte| fake.receive(byte));
+    fake.receive_with(b'x', Line::FRAMING);
+    (9..12).for_each(|byte| fake.receive(byte));
+    serve(&fake, &mut uart);
+    assert_eq!(uart.take_input(512).0, [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11]);
+    assert_eq!(uart.counters().line_errors, 3);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod block;
 mod block_kill;
 mod boot;
 mod cloud;
+mod diag;
 mod disk;
 mod faults;
 mod image;
@@ -17,6 +18,7 @@ mod page;
 mod ping;
 mod provenance;
 mod recovery;
+mod uart;
 mod wire;
 
 use super::Scenario;
@@ -31,6 +33,8 @@ pub fn all() -> Vec<Scenario> {
         provenance::scenarios(),
         net::scenarios(),
         ping::scenarios(),
+        uart::scenarios(),
+        diag::scenarios(),
         recovery::scenarios(),
         faults::scenarios(),
         inside::scenarios(),

@@ -1,0 +1,128 @@
+//! The serial port: its driver has the log from the kernel without a gap, dies and comes back, and need not be there.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::live;
+use crate::{
+    guest::is_log,
+    qemu::{FirstSerial, Machine, Nic},
+    smoke::{Context, Scenario},
+};
+
+const LIMIT: u64 = 60;
+
+/// How often the driver is killed.
+const KILLS: usize = 5;
+
+/// All of them.
+pub fn scenarios() -> Vec<Scenario> {
+    vec![
+        Scenario::new("uart-log", "no line of the log is lost or doubled on the port", LIMIT, log),
+        Scenario::new("uart-recovery", "a driver that dies loses no line of the log", LIMIT, recovery),
+        Scenario::new("uart-absent", "a machine without a serial port serves its page", LIMIT, absent),
+        Scenario::new("uart-slow", "a terminal that does not read holds up the prompt alone", LIMIT, slow),
+    ]
+}
+
+fn machine(context: &mut Context, manifest: &str) -> Result<Machine> {
+    let mut machine = Machine::new(context.direct(manifest)?);
+    machine.nic = Some(Nic::Modern);
+    Ok(machine)
+}
+
+/// The kernel's log by way of the page.
+fn kernel_log(context: &Context, address: std::net::SocketAddr) -> Result<Vec<String>> {
+    let log: Value = serde_json::from_str(&context.get(&format!("http://{address}/api/log?after=0"))?)?;
+    let lines = log["lines"].as_array().context("the log is a list of lines")?;
+    Ok(lines.iter().filter_map(Value::as_str).filter(|line| is_log(line)).map(ToOwned::to_owned).collect())
+}
+
+fn log(context: &mut Context) -> Result<()> {
+    for processors in [1, 4] {
+        let mut machine = machine(context, "manifests/default.capnp")?;
+        machine.processors = processors;
+        let (mut guest, address) = live::start(context, machine)?;
+        let last = guest.lines().last().cloned().context("a boot log")?;
+        ensure!(last.contains("capos: ready, http://10.0.2.15:8080/"), "the last line is {last:?}");
+        // The page's request may be in the log of one and not yet of the other.
+        let logged = kernel_log(context, address)?;
+        if let Some(last) = logged.last()
+            && !guest.lines().contains(last)
+        {
+            guest.wait_for(last)?;
+        }
+        let written: Vec<String> = guest.lines().into_iter().filter(|line| is_log(line)).collect();
+        ensure!(written == logged, "the port has {written:#?}, the log {logged:#?}");
+    }
+    Ok(())
+}
+
+fn recovery(context: &mut Context) -> Result<()> {
+    let machine = machine(context, "manifests/tests/hook.capnp")?;
+    let (mut guest, mut terminal) = context.start_with_terminal(machine, &[live::PORT])?;
+    let address = guest.address(live::PORT)?;
+    let mut hook = guest.hook()?;
+    hook.wait_for("hook ready")?;
+    terminal.wait_line("capos: ready")?;
+    for kill in 1..=KILLS {
+        hook.send("kill uart")?;
+        hook.wait_for("ok")?;
+        // The kernel's own output, or already the next driver's.
+        terminal.wait_line(&format!("restarting ({kill}"))?;
+        let help = terminal.command("help")?;
+        ensure!(help.len() > 10, "after kill {kill}, help says {help:?}");
+    }
+    let logged = kernel_log(context, address)?;
+    let mut written: BTreeMap<String, usize> = BTreeMap::new();
+    for line in guest.lines().into_iter().filter(|line| is_log(line)) {
+        *written.entry(line).or_default() += 1;
+    }
+    let lost: Vec<_> = logged.iter().filter(|line| !written.contains_key(*line)).collect();
+    ensure!(lost.is_empty(), "lines that the port does not have: {lost:#?}");
+    // A line that was being written when its writer died comes again.
+    let doubled: usize = written.values().map(|times| times - 1).sum();
+    ensure!(doubled <= KILLS, "{doubled} lines came again after {KILLS} deaths");
+    live::wait_healthy(address, context.deadline())
+}
+
+fn absent(context: &mut Context) -> Result<()> {
+    let mut machine = machine(context, "manifests/default.capnp")?;
+    machine.first_serial = FirstSerial::Absent;
+    let guest = context.start(machine, &[live::PORT])?;
+    let address = guest.address(live::PORT)?;
+    live::wait_healthy(address, context.deadline())?;
+    let logged = kernel_log(context, address)?;
+    ensure!(logged.iter().any(|line| line.ends_with("uart: no UART answers")), "the log is {logged:#?}");
+    let state = context.get(&format!("http://{address}/api/state"))?;
+    let state: Value = serde_json::from_str(&state)?;
+    for name in ["uart", "diag"] {
+        let processes = state["processes"].as_array().context("a list of processes")?;
+        let process = processes.iter().find(|process| process["name"] == name).context("the process")?;
+        ensure!(process["state"] == "running" && process["restarts"] == 0, "{name}: {process}");
+    }
+    Ok(())
+}
+
+fn slow(context: &mut Context) -> Result<()> {
+    let machine = machine(context, "manifests/default.capnp")?;
+    let (guest, mut terminal) = context.start_with_terminal(machine, &[live::PORT])?;
+    let address = guest.address(live::PORT)?;
+    terminal.wait_line("capos: ready")?;
+    terminal.wait_prompt()?;
+    terminal.pause();
+    // Far more output than the pseudo-terminal, the driver and the prompt keep together.
+    for _ in 0..40 {
+        terminal.send(b"help\rlogs -n 20\rps\r")?;
+    }
+    for _ in 0..20 {
+        context.get(&format!("http://{address}/api/state"))?;
+    }
+    terminal.go_on();
+    terminal.send(b"\x03\r\r")?;
+    let marker = terminal.command("logs -n 1 nobody")?;
+    ensure!(marker == ["no lines of \"nobody\""], "the prompt answers {marker:?}");
+    Ok(())
+}
