@@ -38,7 +38,7 @@ export CAPOS_COMMIT := $(shell git describe --always --abbrev=12 --dirty --exclu
 .DEFAULT_GOAL := help
 .PHONY: help setup build kernel programs tools package image capos-cloudboot-image package-gcp-image \
 	package-aws-image package-azure-image package-cloud-image build-provenance verify-provenance reproduce \
-	run-cloud-images run run-disk run-disk-bios run-net run-nvme run-uart \
+	run-cloud-images run run-disk run-disk-bios run-net run-nvme run-uart run-gce-like \
 	check format lint docs test unit smoke graph bench clean
 
 help: ## Lists the targets
@@ -121,6 +121,9 @@ run-nvme: build $(SETUP)/test ## Smoke tests of the NVMe driver
 
 run-uart: build $(SETUP)/test ## Smoke tests of the serial port's driver, and of the prompt on it
 	$(TOOLS) smoke uart- diag-
+
+run-gce-like: build $(SETUP)/test ## Boots a machine like Compute Engine's, and looks at its page from behind the gateway
+	$(TOOLS) smoke gce-like
 
 check: format lint docs test ## Everything that a submission must pass
 

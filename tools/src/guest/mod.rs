@@ -157,6 +157,11 @@ impl Guest {
         }
     }
 
+    /// Whether a line so far contains `text`.
+    pub fn has_line(&self, text: &str) -> bool {
+        self.log.lines().iter().any(|line| line.contains(text))
+    }
+
     /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.log.lines()

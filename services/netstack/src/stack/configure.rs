@@ -102,10 +102,13 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
                     return;
                 }
                 log::info!(
-                    "DHCP lease of {} for {} s, {} routes, DNS {:?}, NTP {:?}",
+                    "DHCP lease of {} for {} s",
                     lease.configuration.address,
                     lease.expires_at.saturating_sub(now).as_secs(),
-                    lease.configuration.routes.len(),
+                );
+                log::debug!(
+                    "routes {:?}, DNS {:?}, NTP {:?}",
+                    lease.configuration.routes,
                     lease.configuration.dns_servers,
                     lease.ntp_server,
                 );

@@ -8,6 +8,7 @@ mod cloud;
 mod diag;
 mod disk;
 mod faults;
+mod gce;
 mod image;
 mod inside;
 mod live;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Scenario> {
         block::scenarios(),
         block_kill::scenarios(),
         machines::scenarios(),
+        gce::scenarios(),
     ]
     .into_iter()
     .flatten()

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::live;
 use crate::{
-    guest::is_log,
+    guest::{Channel, is_log},
     qemu::{FirstSerial, Machine, Nic},
     smoke::{Context, Scenario},
 };
@@ -67,7 +67,12 @@ fn recovery(context: &mut Context) -> Result<()> {
     let mut hook = guest.hook()?;
     hook.wait_for("hook ready")?;
     terminal.wait_line("capos: ready")?;
+    let mut before = Vec::new();
     for kill in 1..=KILLS {
+        if kill == 2 {
+            // What the first death left is kept for good: capacity of tables.
+            before = usage(&mut hook)?;
+        }
         hook.send("kill uart")?;
         hook.wait_for("ok")?;
         // The kernel's own output, or already the next driver's.
@@ -75,6 +80,8 @@ fn recovery(context: &mut Context) -> Result<()> {
         let help = terminal.command("help")?;
         ensure!(help.len() > 10, "after kill {kill}, help says {help:?}");
     }
+    let after = usage(&mut hook)?;
+    ensure!(before == after, "a death takes something away: {before:?}, then {after:?}");
     let logged = kernel_log(context, address)?;
     let mut written: BTreeMap<String, usize> = BTreeMap::new();
     for line in guest.lines().into_iter().filter(|line| is_log(line)) {
@@ -86,6 +93,17 @@ fn recovery(context: &mut Context) -> Result<()> {
     let doubled: usize = written.values().map(|times| times - 1).sum();
     ensure!(doubled <= KILLS, "{doubled} lines came again after {KILLS} deaths");
     live::wait_healthy(address, context.deadline())
+}
+
+/// Handles and threads of the processes that live on.
+fn usage(hook: &mut Channel) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for process in ["init", "diag", "netstack"] {
+        hook.send(&format!("usage {process}"))?;
+        let answer = hook.wait_for("ok frames=")?;
+        all.push(answer.split(' ').skip(2).collect::<Vec<_>>().join(" "));
+    }
+    Ok(all)
 }
 
 fn absent(context: &mut Context) -> Result<()> {

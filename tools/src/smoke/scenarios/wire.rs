@@ -200,7 +200,7 @@ impl Wire {
 }
 
 /// Hands over every frame until the socket's end, or one that no network has.
-fn read_frames(mut socket: UnixStream, frames: &Sender<Vec<u8>>) {
+pub fn read_frames(mut socket: UnixStream, frames: &Sender<Vec<u8>>) {
     let mut length = [0; 4];
     while socket.read_exact(&mut length).is_ok() {
         let mut frame = match usize::try_from(u32::from_be_bytes(length)) {
