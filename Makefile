@@ -38,7 +38,7 @@ export CAPOS_COMMIT := $(shell git describe --always --abbrev=12 --dirty --exclu
 .DEFAULT_GOAL := help
 .PHONY: help setup build kernel programs tools package image capos-cloudboot-image package-gcp-image \
 	package-aws-image package-azure-image package-cloud-image build-provenance verify-provenance reproduce \
-	run-cloud-images run run-disk run-disk-bios run-net run-nvme run-uart run-gce-like \
+	run-cloud-images run run-disk run-disk-bios run-net run-nvme run-virtio-blk run-virtio-scsi run-uart run-gce-like \
 	check format lint docs test unit smoke graph bench clean
 
 help: ## Lists the targets
@@ -115,6 +115,12 @@ run-disk-bios: ## Boots MANIFEST from a disk by GRUB (or LOADER=limine) and BIOS
 
 run-net: build $(SETUP)/test ## Smoke tests of the network card's driver
 	$(TOOLS) smoke net-
+
+run-virtio-blk: build $(SETUP)/test ## Smoke tests of the driver of virtio block devices
+	$(TOOLS) smoke block-virtio-blk
+
+run-virtio-scsi: build $(SETUP)/test ## Smoke tests of the driver of virtio SCSI hosts
+	$(TOOLS) smoke block-virtio-scsi
 
 run-nvme: build $(SETUP)/test ## Smoke tests of the NVMe driver
 	$(TOOLS) smoke block-nvme-

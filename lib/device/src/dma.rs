@@ -145,6 +145,18 @@ impl DmaRegion {
     }
 }
 
+// SAFETY: the range is part of mapped memory that `_memory` keeps; it starts on a multiple of 64, since the whole is page
+// aligned and parts start on multiples of 64; only raw and atomic accesses are made.
+unsafe impl SharedMemory for DmaRegion {
+    fn as_ptr(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    fn len(&self) -> usize {
+        self.length as usize
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -141,6 +141,12 @@ impl FakeDevice {
         DmaMemory::new(memory, bus).expect("room in the table of DMA memory")
     }
 
+    /// The same as words, for drivers that read and write it themselves.
+    pub fn region(bytes: u32) -> device::DmaRegion {
+        let (memory, bus) = BusMemory::new(bytes as usize);
+        device::DmaRegion::new(Rc::new(memory), bus).expect("page aligned")
+    }
+
     /// Adds queue memory for all tests of the process.
     pub fn arena(pages: usize) {
         let (memory, bus) = BusMemory::new(pages * 4096);

@@ -62,6 +62,12 @@ impl DeviceKind {
     /// Network card [VIRTIO-1.2 5.1.1].
     pub const NETWORK: Self = Self { device_type: DeviceType::Network, transitional: 0x1000 };
 
+    /// Block device [VIRTIO-1.2 5.2.1].
+    pub const BLOCK: Self = Self { device_type: DeviceType::Block, transitional: 0x1001 };
+
+    /// SCSI host [VIRTIO-1.2 5.6.1].
+    pub const SCSI: Self = Self { device_type: DeviceType::ScsiHost, transitional: 0x1004 };
+
     fn matches(self, vendor: u16, device: u16) -> bool {
         vendor == VENDOR && (device == self.transitional || device == MODERN_DEVICE + self.device_type as u16)
     }

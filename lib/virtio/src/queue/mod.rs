@@ -47,7 +47,7 @@ pub struct Part {
 /// Why a queue cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueError {
-    /// The device has no such queue, or a size that is no power of two from 64 to 4096 (a modern device may have more:
+    /// The device has no such queue, or a size that is no power of two from 64 to 8192 (a modern device may have more:
     /// that is cut).
     Size(u16),
     /// The device answered the set-up of the queue with nonsense.
@@ -129,7 +129,7 @@ struct Chain<T> {
 pub struct Queue<T> {
     ring: Box<dyn Ring>,
     index: u16,
-    memories: Vec<Rc<DmaMemory>>,
+    memories: Vec<Option<Rc<DmaMemory>>>,
     chains: Vec<Option<Chain<T>>>,
     free_slots: Vec<u16>,
     by_token: Box<[u16]>,
@@ -157,7 +157,7 @@ impl<T> Queue<T> {
         Ok(Self {
             ring,
             index,
-            memories,
+            memories: memories.into_iter().map(Some).collect(),
             chains: (0..slots).map(|_| None).collect(),
             free_slots: (0..slots).rev().collect(),
             by_token: vec![NO_SLOT; usize::from(size)].into_boxed_slice(),
@@ -167,6 +167,30 @@ impl<T> Queue<T> {
     /// The queue's number, for notifying the device.
     pub fn index(&self) -> u16 {
         self.index
+    }
+
+    /// Whether this is the memory with that index.
+    pub fn has_memory(&self, index: u8, memory: &Rc<DmaMemory>) -> bool {
+        matches!(self.memories.get(usize::from(index)), Some(Some(known)) if Rc::ptr_eq(known, memory))
+    }
+
+    /// Gives parts with an index this memory. Errors: `BadPart` while a chain in flight has a part in the one before.
+    pub fn set_memory(&mut self, index: u8, memory: &Rc<DmaMemory>) -> Result<(), AddError> {
+        let uses = |chain: &Chain<T>| {
+            let parts = chain.parts.iter().take(chain.readable + chain.writable);
+            parts.into_iter().any(|part| part.memory == index)
+        };
+        if self.chains.iter().flatten().any(uses) {
+            return Err(AddError::BadPart);
+        }
+        let index = usize::from(index);
+        if self.memories.len() <= index {
+            self.memories.resize(index + 1, None);
+        }
+        if let Some(place) = self.memories.get_mut(index) {
+            *place = Some(Rc::clone(memory));
+        }
+        Ok(())
     }
 
     /// Number of descriptors.
@@ -273,7 +297,8 @@ impl<T> Queue<T> {
     fn spans(&self, parts: &[Part]) -> Option<Spans> {
         let mut spans = [None; MAXIMUM_PARTS];
         for (place, part) in spans.iter_mut().zip(parts) {
-            *place = Some(self.memories.get(usize::from(part.memory))?.bytes(part.offset, part.length)?);
+            let memory = self.memories.get(usize::from(part.memory))?.as_ref()?;
+            *place = Some(memory.bytes(part.offset, part.length)?);
         }
         Some(Spans(spans))
     }

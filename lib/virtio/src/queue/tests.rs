@@ -105,6 +105,23 @@ fn bad_parts_are_refused() {
 }
 
 #[test]
+fn memories_are_changed_only_when_nothing_uses_them() {
+    for mut setup in both() {
+        let (device, queue) = (&setup.device, &mut setup.queue);
+        let (first, second) = (Rc::new(FakeDevice::memory(4096)), Rc::new(FakeDevice::memory(4096)));
+        let at = |offset| Part { memory: 3, offset, length: 8 };
+        assert_eq!(queue.add(&[at(0)], &NO_PARTS, 1), Err((AddError::BadPart, 1)));
+        assert_eq!(queue.set_memory(3, &first), Ok(()));
+        assert!(queue.has_memory(3, &first) && !queue.has_memory(3, &second) && !queue.has_memory(2, &first));
+        queue.add(&[at(0)], &NO_PARTS, 1).expect("room");
+        assert_eq!(queue.set_memory(3, &second), Err(AddError::BadPart), "the device reads it");
+        device.complete(1, device.take(1).expect("a chain").head.into(), 0);
+        queue.take_used().expect("honest").expect("a chain");
+        assert_eq!(queue.set_memory(3, &second), Ok(()));
+    }
+}
+
+#[test]
 fn used_ids_that_were_not_given_are_faults() {
     for id in [1, 7, 63, 64, 1000, 0x1_0001, 0xffff, u32::MAX] {
         for mut setup in both() {

@@ -23,7 +23,7 @@ use testing::blocks::{Random, Step, fill, matches, step};
 
 rt::program!(run);
 
-/// Requests at once.
+/// Requests at once, if the buffers are large enough.
 const DEPTH: u16 = 8;
 
 /// The key of what the host wrote before.
@@ -70,7 +70,10 @@ async fn test(environment: &rt::Environment) -> Result<(), Error> {
     let session = Session::open(&device, DEPTH, bytes).await?;
     let count = usize::try_from(info.blocks).map_err(|_| failed("a disk that is too large"))?;
     let contents = vec![Content::Key(INITIAL as u32); count];
-    let mut script = Script { session, slot: slot as usize, contents, flying: [None; DEPTH as usize] };
+    let mut script = Script { session, slot: slot as usize, contents, flying: Vec::new() };
+    // At least one, unless a step does not fit the buffers at all.
+    let fits = script.session.buffers().bytes() / script.slot;
+    script.flying = vec![None; fits.min(DEPTH.into())];
     let mut random = Random::new(number(environment, "seed", 1));
     for index in 1..=number(environment, "steps", 300) {
         // Steps are few.
@@ -91,7 +94,7 @@ struct Script {
     /// Bytes of the buffers for one request.
     slot: usize,
     contents: Vec<Content>,
-    flying: [Option<Flying>; DEPTH as usize],
+    flying: Vec<Option<Flying>>,
 }
 
 /// One request in flight.
@@ -111,6 +114,9 @@ impl Flying {
 impl Script {
     /// Asks for one step, once there is room and nothing in flight is about the same blocks.
     async fn ask(&mut self, key: u32, step: Step) -> Result<(), Error> {
+        if self.flying.is_empty() {
+            return Err(failed("a step does not fit the buffers"));
+        }
         let tag = loop {
             let in_the_way = self.flying.iter().flatten().any(|flying| flying.overlaps(&step));
             match self.flying.iter().position(Option::is_none) {

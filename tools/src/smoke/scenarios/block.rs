@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
-use super::image::{Content, fill, play};
+use super::{
+    block_virtio as virtio,
+    image::{Content, fill, play},
+};
 use crate::{
     qemu::Machine,
     smoke::{Context, Scenario},
@@ -22,26 +25,32 @@ const IMAGE_BYTES: u64 = 8 << 20;
 
 /// A disk as QEMU shows it.
 #[derive(Clone, Debug)]
-struct Disk {
+pub struct Disk {
     /// Bytes of a block.
-    block_bytes: usize,
+    pub block_bytes: usize,
     /// QEMU's arguments that make the device, with `{drive}` where the image's drive is named.
-    arguments: &'static [&'static str],
+    pub arguments: &'static [&'static str],
 }
 
 /// A machine with disks, and what runs in it.
 #[derive(Clone, Debug)]
-struct Case {
-    name: &'static str,
-    about: &'static str,
-    manifest: &'static str,
-    board: &'static str,
-    processors: u32,
+pub struct Case {
+    /// Name of the scenario.
+    pub name: &'static str,
+    /// What it shows.
+    pub about: &'static str,
+    /// What is booted.
+    pub manifest: &'static str,
+    /// QEMU's machine type.
+    pub board: &'static str,
+    /// Number of processors.
+    pub processors: u32,
     /// Arguments before the disks'.
-    controller: &'static [&'static str],
-    disks: &'static [Disk],
+    pub controller: &'static [&'static str],
+    /// The disks.
+    pub disks: &'static [Disk],
     /// Seed and largest step of each disk's script.
-    scripts: &'static [(u64, u64)],
+    pub scripts: &'static [(u64, u64)],
 }
 
 /// Steps of each script.
@@ -137,6 +146,7 @@ const CASES: &[Case] = &[
 pub fn scenarios() -> Vec<Scenario> {
     CASES
         .iter()
+        .chain(virtio::CASES)
         .map(|case| Scenario::new(case.name, case.about, LIMIT, move |context| compare(context, case)))
         .collect()
 }

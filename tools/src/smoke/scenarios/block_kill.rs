@@ -50,13 +50,22 @@ struct Case {
     block_bytes: usize,
 }
 
-const CASES: &[Case] = &[Case {
-    name: "block-nvme-kill",
-    process: "nvme",
-    manifest: "manifests/tests/block-nvme-load.capnp",
-    arguments: &["-device", "nvme,serial=one,drive=drive0"],
-    block_bytes: 512,
-}];
+const CASES: &[Case] = &[
+    Case {
+        name: "block-nvme-kill",
+        process: "nvme",
+        manifest: "manifests/tests/block-nvme-load.capnp",
+        arguments: &["-device", "nvme,serial=one,drive=drive0"],
+        block_bytes: 512,
+    },
+    Case {
+        name: "block-virtio-blk-kill",
+        process: "virtio-blk",
+        manifest: "manifests/tests/block-virtio-blk-load.capnp",
+        arguments: &["-device", "virtio-blk-pci,drive=drive0"],
+        block_bytes: 512,
+    },
+];
 
 /// One scenario for each driver.
 pub fn scenarios() -> Vec<Scenario> {

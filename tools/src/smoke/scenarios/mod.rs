@@ -3,6 +3,7 @@
 mod abuse;
 mod block;
 mod block_kill;
+mod block_virtio;
 mod boot;
 mod cloud;
 mod diag;
