@@ -3,14 +3,16 @@
 
 using Manifest = import "../../schema/manifest.capnp";
 
+const uartGrants :List(Manifest.Grant) = [
+  (name = "ports", ioPorts = (first = 0x3f8, count = 8)),
+  (name = "interrupt", isaInterrupt = 4),
+  (name = "kernel-log", kernel = kernelLog),
+];
+
 const uart :Manifest.Entry = (
   name = "uart",
   priority = 20,
   quotas = (frames = 256, handles = 64, threads = 1),
-  grants = [
-    (name = "ports", ioPorts = (first = 0x3f8, count = 8)),
-    (name = "interrupt", isaInterrupt = 4),
-    (name = "kernel-log", kernel = kernelLog),
-  ],
+  grants = .uartGrants,
   exports = ["console"],
 );

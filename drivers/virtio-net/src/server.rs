@@ -74,8 +74,14 @@ impl nic_session::Server for SessionServer {
         _: nic_session::LinkChangedParams,
         mut results: nic_session::LinkChangedResults,
     ) -> Result<(), Error> {
-        let link = self.driver.link_change(self.number, self.told.get()).await?;
-        self.told.set(link);
+        let (driver, number, told) = (Rc::clone(&self.driver), self.number, self.told.get());
+        let session = Rc::downgrade(&self);
+        // A call of a client that died must not keep its session.
+        drop(self);
+        let link = driver.link_change(number, told).await?;
+        if let Some(session) = session.upgrade() {
+            session.told.set(link);
+        }
         results.get().set_link_up(link == Link::Up);
         Ok(())
     }

@@ -64,6 +64,8 @@ pub fn load(cpu: &'static Cpu, features: Features) -> Option<()> {
         Star::write(user_code, user_data, kernel_code, kernel_data).ok()?;
         Cr4::update(|flags| {
             flags.insert(Cr4Flags::PAGE_GLOBAL);
+            // Without it a machine check is a reset that nobody can explain.
+            flags.set(Cr4Flags::MACHINE_CHECK_EXCEPTION, has_machine_check());
             flags.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, features.contains(Features::SMEP));
             flags.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, features.contains(Features::SMAP));
             flags.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, features.contains(Features::UMIP));
@@ -121,4 +123,10 @@ unsafe fn load_interrupt_table() -> Option<()> {
     // SAFETY: the table lives for ever and all its gates lead to stubs.
     unsafe { lidt(&pointer) };
     Some(())
+}
+
+/// Whether the processor reports its errors. [SDM 2A, CPUID leaf 1]
+fn has_machine_check() -> bool {
+    const MACHINE_CHECK: u32 = 1 << 7;
+    core::arch::x86_64::__cpuid(1).edx & MACHINE_CHECK != 0
 }

@@ -90,11 +90,14 @@ impl tcp_listener::Server for Listener {
         mut results: tcp_listener::AcceptResults,
     ) -> Result<(), Error> {
         let doorbell = params.get()?.get_doorbell()?;
-        let id = poll_fn(|context| self.service.stack.borrow_mut().poll_accept(self.id, context))
+        let (service, listener) = (Rc::clone(&self.service), self.id);
+        // A call of a client that died must not keep its listener, and so the port.
+        drop(self);
+        let id = poll_fn(|context| service.stack.borrow_mut().poll_accept(listener, context))
             .await
             .ok_or_else(|| Error::disconnected("the listener is gone".into()))?;
-        let claim = Claim::new(&self.service, id);
-        let info = self.service.stack.borrow().connection_info(id);
+        let claim = Claim::new(&service, id);
+        let info = service.stack.borrow().connection_info(id);
         let key = info.ok_or_else(|| Error::failed("the connection is gone".into()))?.key;
         let (memory, bell) = claim.open(doorbell).await?;
         let mut answer = results.get();

@@ -48,8 +48,11 @@ impl udp_socket::Server for Socket {
         _: udp_socket::ReceiveParams,
         mut results: udp_socket::ReceiveResults,
     ) -> Result<(), Error> {
+        let (service, id) = (Rc::clone(&self.service), self.id);
+        // A call of a client that died must not keep its socket.
+        drop(self);
         poll_fn(|context| {
-            self.service.stack.borrow_mut().poll_datagram(self.id, context, |peer, data| {
+            service.stack.borrow_mut().poll_datagram(id, context, |peer, data| {
                 let mut answer = results.get();
                 answer.set_address(peer.address.to_bits());
                 answer.set_port(peer.port);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::live;
 use crate::{
@@ -22,6 +22,8 @@ pub fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario::new("uart-log", "no line of the log is lost or doubled on the port", LIMIT, log),
         Scenario::new("uart-recovery", "a driver that dies loses no line of the log", LIMIT, recovery),
+        Scenario::new("uart-gone", "without its driver, the kernel writes the log again", LIMIT, gone),
+        Scenario::new("uart-panic", "a kernel that stops takes the port back and says why", LIMIT, panic),
         Scenario::new("uart-absent", "a machine without a serial port serves its page", LIMIT, absent),
         Scenario::new("uart-slow", "a terminal that does not read holds up the prompt alone", LIMIT, slow),
     ]
@@ -104,6 +106,40 @@ fn usage(hook: &mut Channel) -> Result<Vec<String>> {
         all.push(answer.split(' ').skip(2).collect::<Vec<_>>().join(" "));
     }
     Ok(all)
+}
+
+fn gone(context: &mut Context) -> Result<()> {
+    let machine = machine(context, "manifests/tests/uart-once.capnp")?;
+    let (mut guest, address) = live::start(context, machine)?;
+    let mut hook = guest.hook()?;
+    hook.wait_for("hook ready")?;
+    for process in ["uart", "remote-session-web-ui"] {
+        hook.send(&format!("kill {process}"))?;
+        hook.wait_for("ok")?;
+    }
+    guest.wait_for("process uart")?;
+    guest.wait_for("process remote-session-web-ui")?;
+    guest.wait_for("capos: ready")?;
+    let logged = kernel_log(context, address)?;
+    let written: Vec<String> = guest.lines().into_iter().filter(|line| is_log(line)).collect();
+    ensure!(written == logged, "the port has {written:#?}, the log {logged:#?}");
+    Ok(())
+}
+
+fn panic(context: &mut Context) -> Result<()> {
+    for processors in [1, 2] {
+        let mut machine = machine(context, "manifests/default.capnp")?;
+        machine.processors = processors;
+        let (mut guest, _) = live::start(context, machine)?;
+        // An error that the processor reports: bank 1, valid, not corrected, and the machine check is in progress.
+        let order = json!({ "command-line": "mce 0 1 0xb200000000000000 0x5 0 0" });
+        guest.qmp()?.execute("human-monitor-command", order)?;
+        guest.wait_until("the kernel's last words", |line| {
+            line.starts_with("capos kernel panic: machine check")
+        })?;
+        guest.wait_for("all processors stopped")?;
+    }
+    Ok(())
 }
 
 fn absent(context: &mut Context) -> Result<()> {
