@@ -21,7 +21,7 @@ use crate::{
 const LIMIT: u64 = 90;
 
 /// Bytes of an image.
-const IMAGE_BYTES: u64 = 8 << 20;
+pub const IMAGE_BYTES: u64 = 8 << 20;
 
 /// A disk as QEMU shows it.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub struct Case {
 }
 
 /// Steps of each script.
-const STEPS: u32 = 300;
+pub const STEPS: u32 = 300;
 
 const NVME: &[Disk] = &[Disk { block_bytes: 512, arguments: &["-device", "nvme,serial=one,drive={drive}"] }];
 
@@ -189,22 +189,27 @@ fn compare(context: &mut Context, case: &Case) -> Result<()> {
         let bytes = fs::read(image)?;
         ensure!(bytes.len() as u64 == IMAGE_BYTES, "the image has {} bytes", bytes.len());
         let blocks = IMAGE_BYTES / disk.block_bytes as u64;
-        let contents = play(*seed, STEPS, blocks, *largest);
-        let expected = contents.iter().enumerate().zip(bytes.chunks_exact(disk.block_bytes));
-        let (mut compared, mut scratch) = (0, vec![0; disk.block_bytes]);
-        for ((number, content), block) in expected {
-            match content {
-                Content::Any => continue,
-                Content::Zero => scratch.fill(0),
-                Content::Key(key) => fill(&mut scratch, *key, number as u64),
-            }
-            compared += 1;
-            if scratch != block {
-                bail!("block {number} of the image is not {content:?}");
-            }
-        }
-        println!("  {compared} of {blocks} blocks compared");
-        ensure!(compared > blocks / 2, "too few blocks are known");
+        compare_blocks(&bytes, disk.block_bytes, &play(*seed, STEPS, blocks, *largest))?;
     }
+    Ok(())
+}
+
+/// Whether the blocks are what the contents say.
+pub fn compare_blocks(bytes: &[u8], block_bytes: usize, contents: &[Content]) -> Result<()> {
+    let expected = (0..).zip(contents).zip(bytes.chunks_exact(block_bytes));
+    let (mut compared, mut scratch) = (0, vec![0; block_bytes]);
+    for ((number, content), block) in expected {
+        match content {
+            Content::Any => continue,
+            Content::Zero => scratch.fill(0),
+            Content::Key(key) => fill(&mut scratch, *key, number),
+        }
+        compared += 1;
+        if scratch != block {
+            bail!("block {number} of the image is not {content:?}");
+        }
+    }
+    println!("  {compared} of {} blocks compared", contents.len());
+    ensure!(compared > contents.len() / 2, "too few blocks are known");
     Ok(())
 }

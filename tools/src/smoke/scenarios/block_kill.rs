@@ -6,7 +6,7 @@ use std::{fs, thread, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 
-use super::{block::create, image::fill};
+use super::{block::create, block_partitions, image::fill};
 use crate::{
     guest::Channel,
     qemu::Machine,
@@ -48,6 +48,16 @@ struct Case {
     manifest: &'static str,
     arguments: &'static [&'static str],
     block_bytes: usize,
+    layout: Layout,
+}
+
+/// What is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// The load alone.
+    Whole,
+    /// Partitions, and the load on the second.
+    Partitions,
 }
 
 const CASES: &[Case] = &[
@@ -57,6 +67,7 @@ const CASES: &[Case] = &[
         manifest: "manifests/tests/block-nvme-load.capnp",
         arguments: &["-device", "nvme,serial=one,drive=drive0"],
         block_bytes: 512,
+        layout: Layout::Whole,
     },
     Case {
         name: "block-virtio-blk-kill",
@@ -64,6 +75,15 @@ const CASES: &[Case] = &[
         manifest: "manifests/tests/block-virtio-blk-load.capnp",
         arguments: &["-device", "virtio-blk-pci,drive=drive0"],
         block_bytes: 512,
+        layout: Layout::Whole,
+    },
+    Case {
+        name: "block-partitions-kill",
+        process: "nvme",
+        manifest: "manifests/tests/block-partitions-load.capnp",
+        arguments: &["-device", "nvme,serial=one,drive=drive0"],
+        block_bytes: block_partitions::BLOCK_BYTES,
+        layout: Layout::Partitions,
     },
 ];
 
@@ -81,7 +101,10 @@ pub fn scenarios() -> Vec<Scenario> {
 fn kill(context: &mut Context, case: &Case) -> Result<()> {
     let folder = context.temporary()?;
     let image = folder.path().join("disk");
-    create(&image, case.block_bytes)?;
+    let first = match case.layout {
+        Layout::Whole => create(&image, case.block_bytes).map(|()| 0)?,
+        Layout::Partitions => block_partitions::create(&image, |_| ())?,
+    };
     let mut machine = Machine::new(context.direct(case.manifest)?);
     machine.add_drive("drive0", &image)?;
     machine.more.extend(case.arguments.iter().map(Into::into));
@@ -106,7 +129,9 @@ fn kill(context: &mut Context, case: &Case) -> Result<()> {
     ensure_same(&before, &after)?;
     guest.qmp()?.execute("quit", json!({}))?;
     guest.wait_exit()?;
-    let newest = check_image(&fs::read(&image)?, case.block_bytes)?;
+    let image = fs::read(&image)?;
+    let load = image.get(usize::try_from(first)? * case.block_bytes..).context("the image is too short")?;
+    let newest = check_image(load, case.block_bytes)?;
     println!("  {} drivers were killed, {newest} versions were written", FIRST_KILLS + KILLS);
     Ok(())
 }

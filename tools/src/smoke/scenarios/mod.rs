@@ -3,6 +3,7 @@
 mod abuse;
 mod block;
 mod block_kill;
+mod block_partitions;
 mod block_virtio;
 mod boot;
 mod cloud;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Scenario> {
         abuse::scenarios(),
         page::scenarios(),
         block::scenarios(),
+        block_partitions::scenarios(),
         block_kill::scenarios(),
         machines::scenarios(),
         gce::scenarios(),
