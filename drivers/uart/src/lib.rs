@@ -30,3 +30,4 @@ pub use device::{Counters, INPUT_BYTES, OUTPUT_BYTES, Turn, Uart};
 pub use driver::{Driver, SessionNumber};
 pub use init::Presence;
 pub use regs::Registers;
+pub use spec::Register;
