@@ -116,8 +116,8 @@ pub fn write_line(process: &str, text: fmt::Arguments<'_>) {
     let _ = writeln!(sink, "[{:5}.{:06}] {process}: {text}", now / 1_000_000, now % 1_000_000);
     drop(sink);
     if FOLLOWED.load(Ordering::Relaxed)
-        && !SIGNALLING.swap(true, Ordering::SeqCst)
         && let Some(cpu) = cpu::try_current()
+        && !SIGNALLING.swap(true, Ordering::SeqCst)
     {
         processors::send(cpu, traps::LOG_VECTOR);
     }

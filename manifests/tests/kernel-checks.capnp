@@ -12,6 +12,7 @@ const manifest :Manifest = (
       grants = [
         (name = "echo", export = (process = "test-echo", name = "echo")),
         (name = "ports", ioPorts = (first = 0x2f8, count = 8)),
+        (name = "kernel-log", kernel = kernelLog),
         (name = "clock", kernel = clock),
         (name = "control", supervisor = control),
         (name = "boot-package", supervisor = bootPackage),

@@ -197,7 +197,7 @@ impl Driver {
         }
     }
 
-    /// Writes for a session; see [`Driver::put`].
+    /// Writes one piece for a session when there is room for it.
     ///
     /// Errors: `disconnected` when the session has ended.
     pub async fn write(

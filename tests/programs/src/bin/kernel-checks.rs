@@ -26,7 +26,7 @@ async fn run(environment: rt::Environment) -> Result<(), Error> {
     run!(bench, memory: map_outside_user_half, map_unaligned, map_twice, map_outside_object,
         execute_unsealed, write_sealed, seal_while_writable, write_read_only_view, memory_is_zeroed,
         quota_is_given_back);
-    run!(bench, machine: ports_outside_range, registers_survive_preemption, control_words_survive_calls,
+    run!(bench, machine: ports_outside_range, no_console_cursor, log_is_followed, inventories_end, registers_survive_preemption, control_words_survive_calls,
         sleep_is_long_enough, past_deadline, process_limits, start_outside_user_half);
     log::info!("checks: done");
     Ok(())

@@ -10,7 +10,9 @@ use rt::{
     memory::{Mapping, Protection},
 };
 use schema::{
+    device_capnp::io_port,
     process_capnp::{process, process_manager},
+    system_capnp::{kernel_log, system_info},
     test_capnp::echo,
     time_capnp::clock,
 };
@@ -32,6 +34,92 @@ pub async fn ports_outside_range(bench: &Bench) -> Verdict {
     fails(ports.read_u16(7), ErrorKind::Failed, "")?;
     fails(ports.read_u32(5), ErrorKind::Failed, "")?;
     fails(ports.write_u8(u16::MAX, 0), ErrorKind::Failed, "")
+}
+
+/// How far the log was written is for who has the console's ports to say. Those themselves are not granted here: the kernel would not
+/// write these checks' results there.
+pub async fn no_console_cursor(bench: &Bench) -> Verdict {
+    let ports: io_port::Client = bench.environment.grant("ports").map_err(text)?;
+    fails(log_cursor(&ports).await, ErrorKind::Failed, "these ports are not the console's")?;
+    fails(set_log_cursor(&ports, 0).await, ErrorKind::Failed, "these ports are not the console's")
+}
+
+async fn log_cursor(ports: &io_port::Client) -> Result<u64, Error> {
+    Ok(ports.log_cursor_request().send().promise.await?.get()?.get_cursor())
+}
+
+async fn set_log_cursor(ports: &io_port::Client, cursor: u64) -> Result<(), Error> {
+    let mut request = ports.log_written_request();
+    request.get().set_cursor(cursor);
+    request.send().promise.await.map(drop)
+}
+
+/// Who follows the log is signalled by every line that comes after, and only a few can follow.
+pub async fn log_is_followed(bench: &Bench) -> Verdict {
+    const FOLLOWERS: usize = 8;
+    let log: kernel_log::Client = bench.environment.grant("kernel-log").map_err(text)?;
+    let mut signals = Vec::new();
+    for _ in 0..FOLLOWERS {
+        let signal = rt::Signal::new().await.map_err(text)?;
+        follow(&log, &signal).await.map_err(text)?;
+        // The same again takes no room.
+        follow(&log, &signal).await.map_err(text)?;
+        signals.push(signal);
+    }
+    let one_more = rt::Signal::new().await.map_err(text)?;
+    fails(follow(&log, &one_more).await, ErrorKind::Overloaded, "")?;
+    for _ in 0..3 {
+        log::info!("a line to follow");
+        for signal in &signals {
+            rt::timeout(PATIENCE, signal.wait()).await.map_err(|_| "it did not signal")?;
+        }
+    }
+    // One that nobody holds makes room.
+    signals.pop();
+    follow(&log, &one_more).await.map_err(text)
+}
+
+async fn follow(log: &kernel_log::Client, signal: &rt::Signal) -> Result<(), Error> {
+    let mut request = log.follow_request();
+    request.get().set_signaller(signal.signaller());
+    request.send().promise.await.map(drop)
+}
+
+/// Inventories come whole, in parts that fit, and end.
+pub async fn inventories_end(bench: &Bench) -> Verdict {
+    let system: system_info::Client = bench.environment.grant("system-info").map_err(text)?;
+    let mut request = system.acpi_tables_request();
+    request.get().set_start(u32::MAX);
+    let answer = request.send().promise.await.map_err(text)?;
+    let answer = answer.get().map_err(text)?;
+    same((answer.get_tables().map_err(text)?.len(), answer.get_next()), (0, 0))?;
+    let tables = system.acpi_tables_request().send().promise.await.map_err(text)?;
+    let tables = tables.get().and_then(|answer| answer.get_tables()).map_err(text)?;
+    let mut signatures =
+        tables.iter().map(|table| table.get_signature().and_then(|name| Ok(name.to_string()?)));
+    if !signatures.any(|name| name.is_ok_and(|name| name == "APIC")) {
+        return Err("no MADT is shown".into());
+    }
+    for start in [0, 48, 239, 240, 255, 256, u32::MAX] {
+        let mut request = system.interrupts_request();
+        request.get().set_start(start);
+        let answer = request.send().promise.await.map_err(text)?;
+        let next = answer.get().map_err(text)?.get_next();
+        if next != 0 && next <= start {
+            return Err(format!("from {start} on it goes on with {next}"));
+        }
+    }
+    let mut request = system.timers_request();
+    request.get().set_start(u32::MAX);
+    let answer = request.send().promise.await.map_err(text)?;
+    same(answer.get().and_then(|answer| answer.get_timers()).map_err(text)?.len(), 0)?;
+    let answer = system.timers_request().send().promise.await.map_err(text)?;
+    let answer = answer.get().map_err(text)?;
+    let processors = answer.get_timers().map_err(text)?.len();
+    if processors == 0 || answer.get_counter_frequency() == 0 || answer.get_next() != 0 {
+        return Err(format!("{processors} processors at {} Hz", answer.get_counter_frequency()));
+    }
+    Ok(())
 }
 
 /// Floating point registers of threads that interrupt each other, and calls between them.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every check of `tests/programs/src/checks`. A line that is missing fails.
-const CHECKS: [&str; 43] = [
+const CHECKS: [&str; 46] = [
     "wild_handle",
     "closed_handle",
     "wrong_kind_of_handle",
@@ -48,6 +48,9 @@ const CHECKS: [&str; 43] = [
     "memory_is_zeroed",
     "quota_is_given_back",
     "ports_outside_range",
+    "no_console_cursor",
+    "log_is_followed",
+    "inventories_end",
     "registers_survive_preemption",
     "control_words_survive_calls",
     "sleep_is_long_enough",
