@@ -156,7 +156,10 @@ impl<E: Engine<Pool = Rc<P>> + 'static, P: 'static> block_queue::Server for Queu
         _: block_queue::EndedParams,
         _: block_queue::EndedResults,
     ) -> Result<(), Error> {
-        self.device.service.until_closed(self.number).await;
+        let (service, number) = (Rc::clone(&self.device.service), self.number);
+        // Who waits here must not keep the queue alive when its client is gone.
+        drop(self);
+        service.until_closed(number).await;
         Err(Error::disconnected("the queue has ended".into()))
     }
 }

@@ -26,6 +26,10 @@ rt::program!(run);
 /// Requests at once, if the buffers are large enough.
 const DEPTH: u16 = 8;
 
+/// Parts that are opened one after the other, and the bytes of buffers of each: 40 MiB in all.
+const MANY: u64 = 40;
+const LARGE: u32 = 1 << 20;
+
 /// The key of what the host wrote before.
 const INITIAL: u64 = 0;
 /// The key of the block that is written through a part.
@@ -84,6 +88,7 @@ async fn test(environment: &rt::Environment) -> Result<(), Error> {
     drop(script);
     if environment.argument("refusals") != Some("off") {
         refusals(&device, info.blocks).await?;
+        buffers_come_back(&device).await?;
     }
     Ok(())
 }
@@ -269,6 +274,27 @@ async fn refusals(device: &block_device::Client, blocks: u64) -> Result<(), Erro
     let mut read_only_part =
         Session::open(&last.read_only_request().send().promise.await?.get()?.get_device()?, 2, 65536).await?;
     expect(&mut read_only_part, Operation::Write(WriteMode::Durable), 0, 1, Status::ReadOnly).await
+}
+
+/// Opens queues on many parts, one after the other. Together their buffers would be more than any driver's quota: they are
+/// used again once their parts are gone.
+async fn buffers_come_back(device: &block_device::Client) -> Result<(), Error> {
+    let mut smallest = usize::MAX;
+    for block in 0..MANY {
+        let part = part(device, block, 1).await?;
+        let mut session = Session::open(&part, 2, LARGE).await?;
+        expect(&mut session, Operation::Read, 0, 1, Status::Done).await?;
+        let zero = session.buffers().with(4096, 4096, |bytes| bytes.iter().all(|byte| *byte == 0));
+        if zero != Some(true) {
+            return Err(failed("buffers hold what another part's holder wrote"));
+        }
+        session.buffers().with_mut(4096, 4096, |bytes| bytes.fill(1));
+        smallest = smallest.min(session.buffers().bytes());
+    }
+    if smallest < LARGE as usize {
+        return Err(Error::failed(format!("buffers of {smallest} bytes: they do not come back")));
+    }
+    Ok(())
 }
 
 async fn part(device: &block_device::Client, first: u64, count: u64) -> Result<block_device::Client, Error> {
