@@ -44,7 +44,7 @@ async fn run(environment: rt::Environment) -> Result<(), Error> {
     session.wait().await
 }
 
-/// The partitions of a disk, by its first table or, if that is bad, by its second.
+/// The partitions of a disk, by its first table or, if that is bad, by its second; none if both are.
 async fn find(session: &mut Session) -> Result<Vec<Partition>, Error> {
     let last = session.info().blocks.saturating_sub(1);
     let first = match table(session, 1).await? {
@@ -56,7 +56,11 @@ async fn find(session: &mut Session) -> Result<Vec<Partition>, Error> {
             log::warn!("the first partition table is bad ({first}): the second one is used");
             Ok(partitions)
         }
-        Err(second) => Err(Error::failed(format!("first table: {first}; second table: {second}"))),
+        Err(second) => {
+            // Trying again would find the same: who needs a partition waits for another disk.
+            log::warn!("no partitions: first table: {first}; second table: {second}");
+            Ok(Vec::new())
+        }
     }
 }
 
