@@ -15,6 +15,7 @@ mod system;
 
 use capnp::{Error, ErrorKind};
 use core::time::Duration;
+use inspect::Observer;
 use prompt::Prompt;
 use rt::Environment;
 use schema::console_capnp::console;
@@ -26,6 +27,12 @@ rt::program!(serve);
 /// How long the first prompt waits for processes that are still starting: their log lines come first.
 const SETTLING: Duration = Duration::from_secs(3);
 
+/// How long it then waits for the line that closes the boot. Without a network nobody writes that.
+const CLOSING: Duration = Duration::from_millis(1500);
+
+/// What that line contains.
+const CLOSED: [&[u8]; 2] = [b"capos: ready", b"capos: incomplete"];
+
 /// Between two tries of what failed, so that a lasting failure is no busy loop.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -35,6 +42,8 @@ async fn serve(environment: Environment) -> Result<(), Error> {
     let system = System::new(&environment);
     if let Some(status) = system.observer().status() {
         inspect::settled(status, SETTLING).await;
+        // Later is no harm, the prompt stays last: but who sees only the bytes reads a log without it.
+        let _ = rt::timeout(CLOSING, closed(system.observer())).await;
     }
     let mut prompt = Prompt::new(system, rows, columns);
     loop {
@@ -45,6 +54,21 @@ async fn serve(environment: Environment) -> Result<(), Error> {
             log::warn!("the console answers with an error: {error}");
             rt::sleep(PAUSE).await;
         }
+    }
+}
+
+/// Waits until the boot's last line is in the log.
+async fn closed(observer: &Observer) -> Result<(), Error> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut cursor = 0;
+    loop {
+        for part in observer.read_log(cursor).await? {
+            cursor = part.next;
+            if CLOSED.iter().any(|line| part.text.windows(line.len()).any(|text| text == *line)) {
+                return Ok(());
+            }
+        }
+        rt::sleep(PAUSE).await;
     }
 }
 

@@ -43,7 +43,7 @@ pub fn scenarios() -> Vec<Scenario> {
     vec![
         scenario("diag-commands", "every command shows the system as it is", commands),
         scenario("diag-editing", "lines are edited, come back, and are paged", editing),
-        scenario("diag-abuse", "noise, long lines and a paste of 1 MiB do no harm", abuse),
+        Scenario::new("diag-abuse", "noise, long lines and a paste of 1 MiB do no harm", 150, abuse),
         scenario("diag-no-nic", "the prompt works without a network card", no_nic),
         scenario(
             "diag-crashed-netstack",

@@ -48,7 +48,7 @@ fn log(context: &mut Context) -> Result<()> {
         machine.processors = processors;
         let (mut guest, address) = live::start(context, machine)?;
         let last = guest.lines().last().cloned().context("a boot log")?;
-        ensure!(last.contains("capos: ready, http://10.0.2.15:8080/"), "the last line is {last:?}");
+        ensure!(last.ends_with("capos: ready, http://10.0.2.15:8080/"), "the last line is {last:?}");
         // The page's request may be in the log of one and not yet of the other.
         let logged = kernel_log(context, address)?;
         if let Some(last) = logged.last()
