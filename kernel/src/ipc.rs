@@ -45,7 +45,7 @@ enum Started {
 pub fn claim_receiver(endpoint: &mut endpoint::Inner) -> Option<Arc<Thread>> {
     while let Some(thread) = endpoint.receivers.pop_front() {
         let mut state = thread.state.lock();
-        if thread.claim(&mut state) {
+        if thread.claim_receiving(&mut state) {
             drop(state);
             return Some(thread);
         }
@@ -345,8 +345,26 @@ fn call_kernel(
     scheduler::leave(cpu)
 }
 
+/// A call and what it is to be made of, as a table names them.
+struct Submission {
+    call: Arc<Call>,
+    target: Result<Arc<Facet>, Option<Object>>,
+}
+
+impl Submission {
+    /// Looks both up; `None` when there is no such call.
+    #[inline(always)]
+    fn find(table: &SlotTable<Object>, call_and_target: u64) -> Option<Self> {
+        let Some(Object::Call(call)) = table.get(call_and_target as u32) else { return None };
+        let target = match table.get((call_and_target >> 32) as u32) {
+            Some(Object::Facet(facet)) => Ok(facet.clone()),
+            other => Err(other.map(Object::borrow)),
+        };
+        Some(Self { call: call.clone(), target })
+    }
+}
+
 /// System call `submit`: starts a call whose completion is signalled. Returns the thread that this woke, claimed.
-#[inline(always)]
 pub fn submit(
     cpu: &Cpu,
     thread: &Thread,
@@ -354,37 +372,64 @@ pub fn submit(
     interface: u64,
     info: MessageInfo,
 ) -> (Status, Option<Arc<Thread>>) {
-    let (call, target) = {
-        let handles = thread.process.handles.lock();
-        let Some(Object::Call(call)) = handles.get(call_and_target as u32) else {
-            return (Status::Failed, None);
-        };
-        let target = match handles.get((call_and_target >> 32) as u32) {
-            Some(Object::Facet(facet)) => Ok(facet.clone()),
-            other => Err(other.map(Object::borrow)),
-        };
-        (call.clone(), target)
-    };
-    if !call.begin() {
-        return (Status::Failed, None);
+    let found = Submission::find(&thread.process.handles.lock(), call_and_target);
+    match found {
+        Some(submission) => start_submission(cpu, thread, submission, interface, info),
+        None => (Status::Failed, None),
     }
-    call.buffer.set_call_state(CallState::InFlight, Status::Ok, MessageInfo(0));
+}
+
+/// System call `submit_yield`: starts a call and lets the thread that receives it run first.
+#[inline(never)]
+pub fn submit_yield(cpu: &Cpu, call_and_target: u64, interface: u64, info: MessageInfo) -> *mut Context {
+    let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
+    let found = Submission::find(&thread.process.handles.lock(), call_and_target);
+    let (status, woken) = match found {
+        Some(submission) => start_submission(cpu, thread, submission, interface, info),
+        None => (Status::Failed, None),
+    };
+    // SAFETY: the thread runs here and is in the kernel.
+    unsafe { thread.set_answer(status, MessageInfo(0)) };
+    match woken {
+        Some(receiver) => scheduler::run_first(cpu, receiver),
+        None => scheduler::leave(cpu),
+    }
+}
+
+/// Starts a submitted call. Returns the thread that this woke, claimed.
+#[inline(always)]
+fn start_submission(
+    cpu: &Cpu,
+    thread: &Thread,
+    submission: Submission,
+    interface: u64,
+    info: MessageInfo,
+) -> (Status, Option<Arc<Thread>>) {
+    let Submission { call, target } = submission;
     let facet = match target {
         Ok(facet) => facet,
         Err(object) => return submit_kernel(cpu, thread, &call, object, interface, info),
     };
     let request = Request { interface, info, priority: thread.priority.load(Ordering::Relaxed) };
-    let started = attach_capabilities(thread, &call, info, &call.buffer)
-        .and_then(|()| start(&call, &facet, request, &mut None));
-    match started {
+    if !call.begin() {
+        return (Status::Failed, None);
+    }
+    if let Err(error) = attach_capabilities(thread, &call, info, &call.buffer) {
+        return submission_failed(&call, error);
+    }
+    match start(&call, &facet, request, &mut None) {
         Ok(Started::Delivered(receiver)) => (Status::Ok, Some(receiver)),
         Ok(Started::Queued) => (Status::Ok, None),
-        Err(error) => {
-            call.clear_capabilities();
-            call.end();
-            (error.status, fail(&call, None, error))
-        }
+        Err(error) => submission_failed(&call, error),
     }
+}
+
+/// A submitted call could not be started: it is complete with the error.
+#[cold]
+fn submission_failed(call: &Call, error: Error) -> (Status, Option<Arc<Thread>>) {
+    call.clear_capabilities();
+    call.end();
+    (error.status, fail(call, None, error))
 }
 
 /// A submitted call of an object of the kernel's own: it is complete at once.
@@ -396,6 +441,9 @@ fn submit_kernel(
     interface: u64,
     info: MessageInfo,
 ) -> (Status, Option<Arc<Thread>>) {
+    if !call.begin() {
+        return (Status::Failed, None);
+    }
     call.end();
     let Some(object) = object else { return (Status::Failed, fail(call, None, Error::BAD_HANDLE)) };
     let (status, info) = message::serve(cpu, thread, &object, interface, info, &call.buffer);
@@ -440,6 +488,7 @@ fn answer(
     info: MessageInfo,
 ) -> Result<Option<Arc<Thread>>, Error> {
     let Some((call, sequence)) = reply else { return Err(Error::BAD_HANDLE) };
+    // What a caller has lent ends here.
     thread.priority.store(thread.base_priority.load(Ordering::Relaxed), Ordering::Relaxed);
     match attach_capabilities(thread, &call, info, &thread.buffer) {
         Ok(()) => Ok(complete(&call, sequence, status, info, &thread.buffer)),
@@ -454,9 +503,11 @@ pub fn cancel(thread: &Thread, call: u32) -> Status {
     let object = thread.process.handles.lock().get(call).map(Object::borrow);
     match object {
         Some(Object::Call(call)) => {
-            // Only a thread's own call has a client that waits; this one has none.
-            let _ = call.cancel();
-            call.buffer.set_call_state(CallState::Idle, Status::Ok, MessageInfo(0));
+            // Only a thread's own call has a client that waits; this one has none. An answer that has come stays as it is, for
+            // its capabilities are the caller's to close.
+            if call.cancel().is_some() {
+                call.buffer.set_call_state(CallState::Idle, Status::Ok, MessageInfo(0));
+            }
             Status::Ok
         }
         Some(_) | None => Status::Failed,

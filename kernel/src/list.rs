@@ -60,16 +60,18 @@ impl<T: Linked> List<T> {
     }
 
     /// Appends an element. One that is in a list already is given back.
+    #[inline]
     pub fn push_back(&mut self, element: Arc<T>) -> Result<(), Arc<T>> {
         self.insert(element, End::Back)
     }
 
     /// Puts an element in front. One that is in a list already is given back.
+    #[inline]
     pub fn push_front(&mut self, element: Arc<T>) -> Result<(), Arc<T>> {
         self.insert(element, End::Front)
     }
 
-    #[inline]
+    #[inline(always)]
     fn insert(&mut self, element: Arc<T>, end: End) -> Result<(), Arc<T>> {
         // SAFETY: the caller holds the lock that guards the links (contract of `Linked`).
         let links = unsafe { &mut *element.links().inner.get() };

@@ -23,11 +23,13 @@ pub fn add(process: Arc<Process>) {
 }
 
 /// Whether a step has something to do.
+#[inline]
 pub fn has_work() -> bool {
     WAITING.load(Ordering::SeqCst) > 0
 }
 
 /// Closes some handles of a dead process, or frees its memory once none is left.
+#[inline]
 pub fn step(_cpu: &Cpu) {
     if !has_work() {
         return;

@@ -1,7 +1,8 @@
 //! Which thread runs where: fixed priorities, round robin inside one, one run queue a processor.
 //!
-//! Tickless: the timer is set for the end of a slice only while another thread of the same priority is ready on the
-//! same processor. A thread that becomes ready goes to the processor it ran on, if that is idle, else to any idle one,
+//! Tickless: the timer is set for the end of a slice only when another thread of the same priority is ready on the
+//! same processor. The slice is the processor's: a thread that blocks, or lets the server that it calls run first, leaves the
+//! rest of it to who runs next. A thread that becomes ready goes to the processor it ran on, if that is idle, else to any idle one,
 //! else it queues where it ran; an idle processor takes work from the others' queues.
 
 use crate::arch::context::Context;
@@ -35,6 +36,7 @@ impl RunQueue {
         Self { lists: [const { List::new() }; PRIORITIES], occupied: 0 }
     }
 
+    #[inline(always)]
     fn push(&mut self, thread: Arc<Thread>, end: End) {
         let priority = thread.priority.load(Ordering::Relaxed).min(MAXIMUM_PRIORITY);
         if let Some(list) = self.lists.get_mut(usize::from(priority)) {
@@ -47,6 +49,7 @@ impl RunQueue {
         }
     }
 
+    #[inline(always)]
     fn pop(&mut self) -> Option<Arc<Thread>> {
         let priority = self.occupied.checked_ilog2()?;
         let list = self.lists.get_mut(priority as usize)?;
@@ -72,8 +75,9 @@ impl RunQueue {
     }
 
     /// One more than the highest priority in the queue; 0 when it is empty.
+    #[inline(always)]
     fn top(&self) -> u8 {
-        self.occupied.checked_ilog2().map_or(0, |priority| priority as u8 + 1)
+        (u32::BITS - self.occupied.leading_zeros()) as u8
     }
 }
 
@@ -83,12 +87,14 @@ enum End {
     Back,
 }
 
+#[inline(always)]
 fn push(cpu: &Cpu, thread: Arc<Thread>, end: End) {
     let mut queue = cpu.run_queue.lock();
     queue.push(thread, end);
     cpu.ready_top.store(queue.top(), Ordering::SeqCst);
 }
 
+#[inline(always)]
 fn pop(cpu: &Cpu) -> Option<Arc<Thread>> {
     if cpu.ready_top.load(Ordering::SeqCst) == 0 {
         return None;
@@ -97,6 +103,36 @@ fn pop(cpu: &Cpu) -> Option<Arc<Thread>> {
     let thread = queue.pop();
     cpu.ready_top.store(queue.top(), Ordering::SeqCst);
     thread
+}
+
+/// One more than the highest priority that is ready here; 0 when nothing is.
+#[inline(always)]
+fn top(cpu: &Cpu) -> u8 {
+    cpu.ready_top.load(Ordering::SeqCst).max(cpu.lender_top.get())
+}
+
+/// The current thread goes on, but its priority may have been lowered: others may have to run now.
+#[inline]
+pub fn look_again(cpu: &Cpu, thread: &Thread) {
+    // Priorities end at 31, so adding one does not wrap.
+    if thread.priority.load(Ordering::Relaxed).wrapping_add(1) < top(cpu) {
+        cpu.reschedule.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Takes the lender, if its turn is now; one that has to wait for more important threads is queued.
+#[inline(always)]
+fn pop_lender(cpu: &Cpu) -> Option<Arc<Thread>> {
+    let lender_top = cpu.lender_top.replace(0);
+    if lender_top == 0 {
+        return None;
+    }
+    let lender = cpu.lender.take()?;
+    if lender_top < cpu.ready_top.load(Ordering::SeqCst) {
+        push(cpu, lender, End::Front);
+        return None;
+    }
+    Some(lender)
 }
 
 /// Takes a ready thread out of its queue, if it is still in it.
@@ -212,12 +248,34 @@ pub fn switch_to(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
 #[inline(always)]
 pub fn hand_over(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
     // Priorities end at 31, so adding one does not wrap.
-    if thread.priority.load(Ordering::Relaxed).wrapping_add(1) >= cpu.ready_top.load(Ordering::Relaxed) {
+    if thread.priority.load(Ordering::Relaxed).wrapping_add(1) >= top(cpu) {
         switch_to(cpu, thread)
     } else {
         make_ready(thread);
         run_next(cpu)
     }
+}
+
+/// Runs a claimed thread before the current one goes on, unless the current one or another ready one is more important.
+#[inline(always)]
+pub fn run_first(cpu: &Cpu, first: Arc<Thread>) -> *mut Context {
+    let own = cpu.thread().map_or(0, |thread| thread.priority.load(Ordering::Relaxed));
+    let priority = first.priority.load(Ordering::Relaxed);
+    // Priorities end at 31, so adding one does not wrap.
+    if priority < own || priority.wrapping_add(1) < top(cpu) {
+        make_ready(first);
+        return leave(cpu);
+    }
+    let Some(lender) = cpu.take_thread() else { return switch_to(cpu, first) };
+    save(cpu, &lender);
+    *lender.state.lock() = State::Ready;
+    cpu.lender_top.set(own.wrapping_add(1));
+    if let Some(before) = cpu.lender.replace(Some(lender)) {
+        push(cpu, before, End::Front);
+    }
+    let context = switch_to(cpu, first);
+    arm_slice(cpu);
+    context
 }
 
 /// On the way back to the current thread: lets a more important one go first.
@@ -235,8 +293,7 @@ fn reschedule(cpu: &Cpu) -> *mut Context {
         return run_next(cpu);
     }
     let own = thread.priority.load(Ordering::Relaxed) + 1;
-    let top = cpu.ready_top.load(Ordering::SeqCst);
-    if top > own {
+    if top(cpu) > own {
         requeue(cpu, End::Front);
         return run_next(cpu);
     }
@@ -245,25 +302,30 @@ fn reschedule(cpu: &Cpu) -> *mut Context {
 }
 
 /// Puts the current thread back into the queue.
+#[inline(always)]
 fn requeue(cpu: &Cpu, end: End) {
-    if let Some(thread) = cpu.thread() {
-        save(cpu, thread);
-    }
     let Some(thread) = cpu.take_thread() else { return };
-    let other = thread.clone();
-    let mut state = other.state.lock();
-    *state = State::Ready;
+    save(cpu, &thread);
     thread.processor.store(cpu.index, Ordering::Relaxed);
+    // Who kills the thread between these two finds it in no queue; its end is then noticed when it is picked.
+    *thread.state.lock() = State::Ready;
     push(cpu, thread, end);
 }
 
-/// Limits the current thread's time while others of its priority are ready.
+/// Limits the current thread's time while others of its priority are ready. A slice that has begun goes on.
+#[inline(always)]
 fn arm_slice(cpu: &Cpu) {
+    if cpu.slice_end.get() == u64::MAX {
+        begin_slice(cpu);
+    }
+}
+
+fn begin_slice(cpu: &Cpu) {
     let own = cpu.thread().map_or(0, |thread| thread.priority.load(Ordering::Relaxed) + 1);
-    let contended = cpu.ready_top.load(Ordering::Relaxed) >= own && own > 0;
-    if contended != (cpu.slice_end.get() != u64::MAX) {
-        cpu.slice_end.set(if contended { time::now().saturating_add(SLICE) } else { u64::MAX });
-        timers::program(cpu);
+    let contended = top(cpu) >= own && own > 0;
+    if contended {
+        cpu.slice_end.set(time::now().saturating_add(SLICE));
+        timers::program_sooner(cpu);
     }
 }
 
@@ -271,7 +333,7 @@ fn arm_slice(cpu: &Cpu) {
 pub fn end_of_slice(cpu: &Cpu) {
     cpu.slice_end.set(u64::MAX);
     let own = cpu.thread().map_or(0, |thread| thread.priority.load(Ordering::Relaxed) + 1);
-    if own > 0 && cpu.ready_top.load(Ordering::Relaxed) >= own {
+    if own > 0 && top(cpu) >= own {
         requeue(cpu, End::Back);
     }
 }
@@ -279,7 +341,7 @@ pub fn end_of_slice(cpu: &Cpu) {
 /// System call `yield`.
 pub fn yield_now(cpu: &Cpu) -> *mut Context {
     let own = cpu.thread().map_or(0, |thread| thread.priority.load(Ordering::Relaxed) + 1);
-    if cpu.ready_top.load(Ordering::Relaxed) >= own {
+    if top(cpu) >= own {
         requeue(cpu, End::Back);
         return run_next(cpu);
     }
@@ -292,7 +354,7 @@ pub fn run_next(cpu: &Cpu) -> *mut Context {
     loop {
         reaper::step(cpu);
         cpu.reschedule.store(false, Ordering::Relaxed);
-        let Some(thread) = pop(cpu).or_else(|| steal(cpu)) else {
+        let Some(thread) = pop_lender(cpu).or_else(|| pop(cpu)).or_else(|| steal(cpu)) else {
             idle(cpu);
             continue;
         };
@@ -305,7 +367,6 @@ pub fn run_next(cpu: &Cpu) -> *mut Context {
         }
         *state = State::Running(cpu.index);
         drop(state);
-        cpu.slice_end.set(u64::MAX);
         let context = switch_to(cpu, thread);
         if cpu.thread().is_some() {
             arm_slice(cpu);
@@ -315,6 +376,7 @@ pub fn run_next(cpu: &Cpu) -> *mut Context {
 }
 
 /// Takes a ready thread from another processor.
+#[cold]
 fn steal(cpu: &Cpu) -> Option<Arc<Thread>> {
     let most_loaded = cpu::all()
         .filter(|other| other.index != cpu.index)
@@ -327,6 +389,7 @@ fn idle(cpu: &Cpu) {
     if let Some(root) = kernel_space::root() {
         cpu.load_root(root);
     }
+    cpu.slice_end.set(u64::MAX);
     timers::program(cpu);
     cpu.priority.store(0, Ordering::Relaxed);
     // Published before the last look at the queue; who fills the queue looks at this afterwards.

@@ -21,6 +21,7 @@ const YIELD: u64 = Syscall::Yield as u64;
 const EXIT: u64 = Syscall::Exit as u64;
 const PORT_READ: u64 = Syscall::PortRead as u64;
 const PORT_WRITE: u64 = Syscall::PortWrite as u64;
+const SUBMIT_YIELD: u64 = Syscall::SubmitYield as u64;
 
 /// Handles one system call of the current thread; returns the context to go on with.
 pub extern "C" fn dispatch(rdi: u64, rsi: u64, rdx: u64, number: u64, r8: u64, r9: u64) -> *mut Context {
@@ -28,9 +29,10 @@ pub extern "C" fn dispatch(rdi: u64, rsi: u64, rdx: u64, number: u64, r8: u64, r
     match number {
         CALL => ipc::call(cpu, rdi as u32, rsi, MessageInfo(rdx)),
         REPLY_RECEIVE => {
-            ipc::reply_receive(cpu, rdi as u32, Status::from_raw(rsi), MessageInfo(rdx), r8 as u32, r9)
+            ipc::reply_receive(cpu, rdi as u32, Status::from_raw(rsi), MessageInfo(rdx), r8, r9)
         }
-        SUBMIT_RECEIVE => ipc::submit_receive(cpu, rdi, rsi, MessageInfo(rdx), r8 as u32, r9),
+        SUBMIT_RECEIVE => ipc::submit_receive(cpu, rdi, rsi, MessageInfo(rdx), r8, r9),
+        SUBMIT_YIELD => ipc::submit_yield(cpu, rdi, rsi, MessageInfo(rdx)),
         _ => simple(cpu, number, rdi, rsi, rdx),
     }
 }
@@ -43,7 +45,10 @@ fn simple(cpu: &Cpu, number: u64, rdi: u64, rsi: u64, rdx: u64) -> *mut Context 
     let status = match number {
         CLOSE => close(thread, rdi as u32),
         REPLY => match ipc::reply(thread, rdi as u32, Status::from_raw(rsi), MessageInfo(rdx)) {
-            Ok(woken) => ready(woken),
+            Ok(woken) => {
+                scheduler::look_again(cpu, thread);
+                ready(woken)
+            }
             Err(error) => error.status,
         },
         SUBMIT => {

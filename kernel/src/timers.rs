@@ -95,7 +95,7 @@ pub fn arm(slot: &TimerSlot, deadline: u64, what: Deadline) -> Result<(), Error>
     let first = queue.next_deadline();
     drop(queue);
     if first == Some(deadline) {
-        program(cpu);
+        program_sooner(cpu);
     }
     result.map_err(|()| Error::overloaded("no memory for another deadline"))
 }
@@ -104,6 +104,17 @@ pub fn arm(slot: &TimerSlot, deadline: u64, what: Deadline) -> Result<(), Error>
 pub fn program(cpu: &cpu::Cpu) {
     let next = cpu.timers.lock().next_deadline().unwrap_or(u64::MAX).min(cpu.slice_end.get());
     if next != cpu.programmed.get() {
+        cpu.programmed.set(next);
+        processors::set_timer(next);
+    }
+}
+
+/// As [`program`], but leaves a timer that fires earlier than it must: what fires for nothing costs less than setting it
+/// each time that a deadline comes and goes.
+#[inline]
+pub fn program_sooner(cpu: &cpu::Cpu) {
+    let next = cpu.timers.lock().next_deadline().unwrap_or(u64::MAX).min(cpu.slice_end.get());
+    if next < cpu.programmed.get() {
         cpu.programmed.set(next);
         processors::set_timer(next);
     }

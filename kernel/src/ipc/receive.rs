@@ -1,6 +1,6 @@
 //! Receiving: how a thread waits for calls, signals and its deadline, alone or after it has answered or submitted a call.
 
-use super::{Request, answer, complete_with_error, deliver, submit, take_reply};
+use super::{Request, Submission, answer, complete_with_error, deliver, start_submission, take_reply};
 use crate::arch::context::Context;
 use crate::arch::cpu::Cpu;
 use crate::object::Object;
@@ -25,6 +25,25 @@ fn from_handle(table: &SlotTable<Object>, handle: u32) -> Source {
     }
 }
 
+/// How a thread wants to wait: the last two arguments of a receive.
+struct Wait {
+    endpoint: u32,
+    deadline: u64,
+}
+
+impl Wait {
+    /// From the registers. Clears the bits of the thread's notification that it has seen the reason of: this comes first, for
+    /// what the system call does next may set a bit again.
+    #[inline(always)]
+    fn begin(thread: &Thread, endpoint_and_acknowledged: u64, deadline: u64) -> Self {
+        let acknowledged = endpoint_and_acknowledged >> 32;
+        if acknowledged != 0 {
+            thread.notification.clear(acknowledged);
+        }
+        Self { endpoint: endpoint_and_acknowledged as u32, deadline }
+    }
+}
+
 /// What a thread waits on besides its deadline.
 enum Source {
     /// Only its notification.
@@ -42,14 +61,15 @@ pub fn reply_receive(
     reply: u32,
     status: Status,
     info: MessageInfo,
-    endpoint: u32,
+    endpoint_and_acknowledged: u64,
     deadline: u64,
 ) -> *mut Context {
     let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
+    let wait = Wait::begin(thread, endpoint_and_acknowledged, deadline);
     let (taken, source) = {
         let mut handles = thread.process.handles.lock();
         let taken = if reply == NULL_HANDLE { None } else { take_reply(&mut handles, reply) };
-        (taken, from_handle(&handles, endpoint))
+        (taken, from_handle(&handles, wait.endpoint))
     };
     let woken = if reply == NULL_HANDLE {
         None
@@ -63,7 +83,7 @@ pub fn reply_receive(
             }
         }
     };
-    receive(cpu, thread, source, deadline, woken)
+    receive(cpu, thread, source, wait.deadline, woken)
 }
 
 /// System call `submit_receive`. A submit that fails has completed its call with the error; the receive finds the signal.
@@ -73,13 +93,18 @@ pub fn submit_receive(
     call_and_target: u64,
     interface: u64,
     info: MessageInfo,
-    endpoint: u32,
+    endpoint_and_acknowledged: u64,
     deadline: u64,
 ) -> *mut Context {
     let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
-    let (_, woken) = submit(cpu, thread, call_and_target, interface, info);
-    let source = from_handle(&thread.process.handles.lock(), endpoint);
-    receive(cpu, thread, source, deadline, woken)
+    let wait = Wait::begin(thread, endpoint_and_acknowledged, deadline);
+    let (submission, source) = {
+        let handles = thread.process.handles.lock();
+        (Submission::find(&handles, call_and_target), from_handle(&handles, wait.endpoint))
+    };
+    let woken = submission
+        .and_then(|submission| start_submission(cpu, thread, submission, interface, info).1);
+    receive(cpu, thread, source, wait.deadline, woken)
 }
 
 /// Waits for the next event of the current thread. `woken` is a thread that the caller owns; it is run if this one waits.
@@ -96,6 +121,7 @@ fn receive(
             if let Some(woken) = woken {
                 scheduler::make_ready(woken);
             }
+            scheduler::look_again(cpu, thread);
             scheduler::leave(cpu)
         }
         Received::Waits => match woken {

@@ -180,14 +180,14 @@ impl Call {
         self.set_capabilities(NO_CAPABILITIES);
     }
 
-    /// Gives the call up, wherever it is. Returns the thread that waited for it, if one did.
-    pub fn cancel(&self) -> Option<Arc<Thread>> {
+    /// Gives the call up, wherever it is; `None` when it is in no flight. Within: the thread that waited for it, if one did.
+    pub fn cancel(&self) -> Option<Option<Arc<Thread>>> {
         loop {
             let endpoint = {
                 let mut inner = self.lock();
                 match &inner.phase {
                     Phase::Idle | Phase::Starting => return None,
-                    Phase::Delivered => return self.finish(&mut inner),
+                    Phase::Delivered => return Some(self.finish(&mut inner)),
                     Phase::Queued(endpoint) => endpoint.clone(),
                 }
             };
@@ -204,7 +204,7 @@ impl Call {
             drop(queue);
             drop(entry);
             self.clear_capabilities();
-            return client;
+            return Some(client);
         }
     }
 

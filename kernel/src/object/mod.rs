@@ -132,7 +132,7 @@ impl Object {
                 Error::disconnected("the server dropped the call"),
             ),
             Self::Call(call) => {
-                let waiter = call.cancel();
+                let waiter = call.cancel().flatten();
                 if let call::Completion::Signal { process, address, .. } = &call.completion
                     && let Some(process) = process.upgrade()
                 {

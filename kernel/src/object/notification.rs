@@ -67,6 +67,12 @@ impl Notification {
         if self.bits.load(Ordering::Relaxed) == 0 { 0 } else { self.bits.swap(0, Ordering::SeqCst) }
     }
 
+    /// Clears bits.
+    #[inline]
+    pub fn clear(&self, bits: u64) {
+        self.bits.fetch_and(!bits, Ordering::SeqCst);
+    }
+
     /// Says that the thread is about to wait; `false` when a bit is set, so that it must not.
     #[inline]
     pub fn begin_wait(&self) -> bool {

@@ -303,7 +303,7 @@ impl Process {
             }
             State::Calling => {
                 // If nobody waits for the call any more, whoever answered it sees that the process is dying.
-                if let Some(waiter) = thread.call.cancel() {
+                if let Some(waiter) = thread.call.cancel().flatten() {
                     *waiter.state.lock() = State::Dead;
                     self.thread_ended(&waiter);
                 }

@@ -222,10 +222,23 @@ impl Thread {
     pub fn claim(&self, state: &mut State) -> bool {
         let previous = core::mem::replace(state, State::Running(cpu::current().index));
         if let State::Receiving(_) = previous {
-            self.notification.end_wait();
-            self.timer.cancel();
+            self.end_receive();
         }
         !self.process.is_dying()
+    }
+
+    /// Takes the thread out of a receive, under its state lock; see [`Self::claim`].
+    #[inline(always)]
+    pub fn claim_receiving(&self, state: &mut State) -> bool {
+        *state = State::Running(cpu::current().index);
+        self.end_receive();
+        !self.process.is_dying()
+    }
+
+    #[inline(always)]
+    fn end_receive(&self) {
+        self.notification.end_wait();
+        self.timer.cancel();
     }
 
     /// Wakes the thread for bits of its notification, if it waits. `true`: the caller owns it now.

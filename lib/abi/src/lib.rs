@@ -11,16 +11,17 @@
 //! |---|---|---|---|---|---|---|---|
 //! | 0 | [`Syscall::Close`] | handle | | | | | rax = [`Status`] |
 //! | 1 | [`Syscall::Call`] | target | interface id | [`MessageInfo`] | | | rax = [`Status`], rdx = [`MessageInfo`] of the answer |
-//! | 2 | [`Syscall::ReplyReceive`] | reply, or 0 | [`Status`] | [`MessageInfo`] | endpoint, or 0 | deadline | an event |
+//! | 2 | [`Syscall::ReplyReceive`] | reply, or 0 | [`Status`] | [`MessageInfo`] | endpoint, or 0, acknowledged << 32 | deadline | an event |
 //! | 3 | [`Syscall::Reply`] | reply | [`Status`] | [`MessageInfo`] | | | rax = [`Status`] |
 //! | 4 | [`Syscall::Submit`] | call, target << 32 | interface id | [`MessageInfo`] | | | rax = [`Status`] |
-//! | 5 | [`Syscall::SubmitReceive`] | call, target << 32 | interface id | [`MessageInfo`] | endpoint, or 0 | deadline | an event |
+//! | 5 | [`Syscall::SubmitReceive`] | call, target << 32 | interface id | [`MessageInfo`] | endpoint, or 0, acknowledged << 32 | deadline | an event |
 //! | 6 | [`Syscall::Cancel`] | call | | | | | rax = [`Status`] |
 //! | 7 | [`Syscall::Signal`] | notification or signaller | bits | | | | rax = [`Status`] |
 //! | 8 | [`Syscall::Yield`] | | | | | | rax = [`Status`] |
 //! | 9 | [`Syscall::Exit`] | code | [`ExitScope`] | | | | |
 //! | 10 | [`Syscall::PortRead`] | I/O port range | offset, width << 16 | | | | rax = [`Status`], rdx = value |
 //! | 11 | [`Syscall::PortWrite`] | I/O port range | offset, width << 16 | value | | | rax = [`Status`] |
+//! | 12 | [`Syscall::SubmitYield`] | call, target << 32 | interface id | [`MessageInfo`] | | | rax = [`Status`] |
 //!
 //! An *event* is what a receive returns: rax = [`Event`], and, by kind:
 //!
@@ -33,8 +34,10 @@
 //! | [`Event::Error`] | [`Status`] | | | |
 //!
 //! Signals are delivered before released badges, and those before calls. A *deadline* is in nanoseconds of
-//! the kernel's monotonic clock: [`NO_DEADLINE`] waits for ever, a time in the past (0) polls.
-//! A failed [`Syscall::Submit`] or [`Syscall::SubmitReceive`] completes the call with the error: it
+//! the kernel's monotonic clock: [`NO_DEADLINE`] waits for ever, a time in the past (0) polls. *Acknowledged* are
+//! bits 0 to 31 of the notification that the thread has seen the reason of, as in the state of a Call: they are cleared before
+//! anything else is done.
+//! A failed [`Syscall::Submit`], [`Syscall::SubmitReceive`] or [`Syscall::SubmitYield`] completes the call with the error: it
 //! is read where the answer would be.
 //!
 //! # Message buffers
@@ -89,7 +92,8 @@ pub enum Syscall {
     Submit = 4,
     /// [`Syscall::Submit`], then wait for the next event.
     SubmitReceive = 5,
-    /// Gives up a call in flight; its Call can be used again at once. The server's reply has no effect.
+    /// Gives up a call in flight; its Call can be used again at once. The server's reply has no effect. An answer that has
+    /// come already stays.
     Cancel = 6,
     /// Sets bits of a notification. A signaller sets its own bits, whatever `rsi` says.
     Signal = 7,
@@ -101,6 +105,9 @@ pub enum Syscall {
     PortRead = 10,
     /// Writes a port of an `IoPort` range.
     PortWrite = 11,
+    /// [`Syscall::Submit`], and the thread that receives the call runs before the caller goes on, with the rest of its
+    /// slice: a server that answers at once has done so when this returns.
+    SubmitYield = 12,
 }
 
 /// What [`Syscall::Exit`] ends.
@@ -216,7 +223,8 @@ impl MessageInfo {
     }
 }
 
-/// Where a Call stands; the kernel writes it into the Call's [`MessageBuffer::state`].
+/// Where a Call stands, in the Call's [`MessageBuffer::state`]: who submits it writes `InFlight` before, the kernel writes
+/// the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum CallState {
@@ -233,7 +241,7 @@ pub enum CallState {
 pub struct MessageBuffer {
     /// The message's capabilities: handles of the process whose buffer it is.
     pub capabilities: [u32; MAXIMUM_CAPABILITIES],
-    /// [`CallState`] of the Call that owns the buffer; written by the kernel. A thread's buffer does not use it.
+    /// [`CallState`] of the Call that owns the buffer. A thread's buffer does not use it.
     pub state: u32,
     /// [`Status`] of the answer, once `state` is [`CallState::Done`].
     pub status: u32,

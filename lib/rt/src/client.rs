@@ -1,5 +1,6 @@
 //! Clients of objects behind handles: of other processes, and of the kernel.
 use alloc::{boxed::Box, rc::Rc};
+use core::cell::Cell;
 
 use capnp::{
     Error, MessageSize, any_pointer,
@@ -9,24 +10,47 @@ use capnp::{
 
 use crate::{capability, outgoing::Elsewhere, request, syscall};
 
+/// Calls that are not tried in place after one whose answer did not come at once.
+const CALLS_BETWEEN_TRIES: u8 = 16;
+
 /// A handle that this process owns; closed on drop.
-pub(crate) struct Handle(u32);
+pub(crate) struct Handle {
+    raw: u32,
+    /// Calls until one is tried in place again; see [`Self::answers_at_once`].
+    until_try: Cell<u8>,
+}
 
 impl Handle {
     /// Takes over a handle.
     pub(crate) fn new(raw: u32) -> Self {
-        Self(raw)
+        Self { raw, until_try: Cell::new(0) }
     }
 
     /// Its number.
+    #[inline]
     pub(crate) fn raw(&self) -> u32 {
-        self.0
+        self.raw
+    }
+
+    /// Whether the object behind it is likely to answer at once, as it did the last time.
+    #[inline]
+    pub(crate) fn answers_at_once(&self) -> bool {
+        let until_try = self.until_try.get();
+        if until_try > 0 {
+            self.until_try.set(until_try - 1);
+        }
+        until_try == 0
+    }
+
+    /// Notes that the object did not answer at once.
+    pub(crate) fn took_its_time(&self) {
+        self.until_try.set(CALLS_BETWEEN_TRIES);
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        syscall::close(self.0);
+        syscall::close(self.raw);
     }
 }
 

@@ -201,8 +201,9 @@ impl OutgoingCall {
         let Some(message) = self.request.take() else { return };
         match message.call() {
             Some(id) if message.is_plain() => {
-                self.submit(id, message.used(), 0);
+                let (id, words) = (*id, message.used());
                 self.request.set(Some(message));
+                self.submit(&id, words, 0);
             }
             _ => {
                 if let Err(error) = self.try_send(message) {
@@ -212,18 +213,28 @@ impl OutgoingCall {
         }
     }
 
-    /// Hands the request in the page of a Call over, to be submitted.
+    /// Hands the request in the page of a Call over: at once, if the answer may come at once, or to be submitted.
     #[inline]
     fn submit(self: &Rc<Self>, id: &CallId, words: usize, capabilities: usize) {
         runtime().pending.flush();
         runtime().calls.begin(id, self);
-        runtime().pending.submit(Submission {
+        let submission = Submission {
             call: id.handle,
             target: self.target(),
             interface: self.interface,
             // Both counts are within a message's limits.
             info: MessageInfo::new(self.method, words as u16, capabilities as u8),
-        });
+        };
+        let calls = &runtime().calls;
+        if self.handle.as_ref().is_some_and(|handle| calls.may_be_in_place(handle)) {
+            if calls.submit_in_place(id, submission) {
+                self.answered(id.buffer);
+            } else if let Some(handle) = &self.handle {
+                handle.took_its_time();
+            }
+        } else {
+            runtime().pending.submit(submission);
+        }
     }
 
     /// Sends a request that has capabilities, or is not in the page of a Call.
@@ -252,8 +263,9 @@ impl OutgoingCall {
         if count != 0 {
             id.buffer.set_capabilities(&handles[..count]);
         }
-        self.submit(id, words, count);
+        let id = *id;
         self.request.set(Some(message));
+        self.submit(&id, words, count);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! system calls in all, one on each side. A further operation sends what is held back first: the order is kept.
 use core::cell::Cell;
 
-use crate::syscall::{self, Answer, EventRegisters, Submission};
+use crate::syscall::{self, Answer, EventRegisters, Submission, Wait};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Held {
@@ -71,13 +71,13 @@ impl Pending {
         }
     }
 
-    /// Performs what is held back and waits for the next event, until `deadline`.
+    /// Performs what is held back and waits for the next event.
     #[inline]
-    pub(crate) fn receive(&self, endpoint: u32, deadline: u64) -> EventRegisters {
+    pub(crate) fn receive(&self, wait: Wait) -> EventRegisters {
         match self.held.replace(Held::Nothing) {
-            Held::Nothing => syscall::reply_receive(Answer::NONE, endpoint, deadline),
-            Held::Submit => syscall::submit_receive(self.submission.get(), endpoint, deadline),
-            Held::Reply => syscall::reply_receive(self.answer.get(), endpoint, deadline),
+            Held::Nothing => syscall::reply_receive(Answer::NONE, wait),
+            Held::Submit => syscall::submit_receive(self.submission.get(), wait),
+            Held::Reply => syscall::reply_receive(self.answer.get(), wait),
         }
     }
 }

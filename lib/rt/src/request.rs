@@ -80,10 +80,12 @@ impl RequestHook for Outgoing {
 
     fn send(self: Box<Self>) -> RemotePromise<any_pointer::Owned> {
         self.0.start();
-        RemotePromise {
-            promise: Promise::from_future(Answered(Some(self.0.clone()))),
-            pipeline: any_pointer::Pipeline::new(self),
-        }
+        let promise = match self.0.answer() {
+            None => Promise::from_future(Answered(Some(self.0.clone()))),
+            Some(Ok(_)) => Promise::ok(response(self.0.clone())),
+            Some(Err(error)) => Promise::err(copy(error)),
+        };
+        RemotePromise { promise, pipeline: any_pointer::Pipeline::new(self) }
     }
 
     fn send_streaming(self: Box<Self>) -> Promise<(), Error> {
@@ -117,7 +119,7 @@ impl Future for Answered {
         match call.answer() {
             Some(Ok(_)) => {
                 let Some(call) = self.0.take() else { unreachable!("it was there a line above") };
-                Poll::Ready(Ok(Response { marker: PhantomData, hook: Box::new(Answer(call)) }))
+                Poll::Ready(Ok(response(call)))
             }
             Some(Err(error)) => Poll::Ready(Err(copy(error))),
             None => {
@@ -126,6 +128,12 @@ impl Future for Answered {
             }
         }
     }
+}
+
+/// The answer of a call that has one.
+#[inline]
+fn response(call: Rc<OutgoingCall>) -> Response<any_pointer::Owned> {
+    Response { marker: PhantomData, hook: Box::new(Answer(call)) }
 }
 
 /// The answer of a call, as its caller reads it.

@@ -120,11 +120,30 @@ pub(crate) fn call(target: u32, interface: u64, info: MessageInfo) -> (Status, M
     (Status::from_raw(rax), MessageInfo(rdx))
 }
 
+/// What a receive waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// Handle of the endpoint.
+    pub endpoint: u32,
+    /// Bits of the notification that need not be told again.
+    pub acknowledged: u32,
+    /// In nanoseconds.
+    pub deadline: u64,
+}
+
+impl Wait {
+    #[inline]
+    fn registers(self) -> [u64; 2] {
+        [u64::from(self.endpoint) | u64::from(self.acknowledged) << 32, self.deadline]
+    }
+}
+
 /// Answers one call, unless it is [`Answer::NONE`], and waits for the next event.
-pub(crate) fn reply_receive(answer: Answer, endpoint: u32, deadline: u64) -> EventRegisters {
+pub(crate) fn reply_receive(answer: Answer, wait: Wait) -> EventRegisters {
+    let [r8, r9] = wait.registers();
     machine::event(
         Syscall::ReplyReceive,
-        [u64::from(answer.reply), answer.status as u64, answer.info.0, u64::from(endpoint), deadline],
+        [u64::from(answer.reply), answer.status as u64, answer.info.0, r8, r9],
     )
 }
 
@@ -142,11 +161,20 @@ pub(crate) fn submit(submission: Submission) {
     );
 }
 
+/// Starts a call, and lets who receives it run first. A failure shows where the answer would be.
+pub(crate) fn submit_yield(submission: Submission) {
+    machine::simple(
+        Syscall::SubmitYield,
+        [submission.first_register(), submission.interface, submission.info.0, 0],
+    );
+}
+
 /// Starts a call and waits for the next event.
-pub(crate) fn submit_receive(submission: Submission, endpoint: u32, deadline: u64) -> EventRegisters {
+pub(crate) fn submit_receive(submission: Submission, wait: Wait) -> EventRegisters {
+    let [r8, r9] = wait.registers();
     machine::event(
         Syscall::SubmitReceive,
-        [submission.first_register(), submission.interface, submission.info.0, u64::from(endpoint), deadline],
+        [submission.first_register(), submission.interface, submission.info.0, r8, r9],
     )
 }
 

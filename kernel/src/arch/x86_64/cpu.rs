@@ -51,6 +51,10 @@ pub struct Cpu {
     pub priority: AtomicU8,
     /// One more than the highest priority that is ready here; 0 when nothing is.
     pub ready_top: AtomicU8,
+    /// The thread that let the current one run first. It is Ready, goes before all of its priority, and is in no queue.
+    pub lender: Cell<Option<Arc<Thread>>>,
+    /// One more than the lender's priority; 0 without one.
+    pub lender_top: Cell<u8>,
     /// Threads that are ready to run here.
     pub run_queue: Lock<RunQueue>,
     /// Deadlines that this processor looks after.
@@ -92,6 +96,8 @@ impl Cpu {
             idle: AtomicBool::new(false),
             priority: AtomicU8::new(0),
             ready_top: AtomicU8::new(0),
+            lender: Cell::new(None),
+            lender_top: Cell::new(0),
             run_queue: Lock::new(RunQueue::new()),
             timers: Lock::new(TimerQueue::new()),
             slice_end: Cell::new(u64::MAX),

@@ -14,7 +14,7 @@ mod task;
 mod tests;
 mod timer;
 
-use crate::{calls::COMPLETION_BITS, clock, runtime::runtime, server, syscall::Rare};
+use crate::{calls::COMPLETION_BITS, clock, runtime::runtime, server, syscall::{Rare, Wait}};
 
 pub(crate) use self::{
     task::{Executor, TaskId},
@@ -61,7 +61,9 @@ fn wait() {
         runtime.calls.send_waiting();
     }
     let deadline = if runtime.executor.has_ready() { AT_ONCE } else { runtime.timers.next() };
-    let event = runtime.pending.receive(runtime.objects.endpoint(), deadline);
+    let acknowledged = runtime.calls.begin_wait();
+    let event =
+        runtime.pending.receive(Wait { endpoint: runtime.objects.endpoint(), acknowledged, deadline });
     if let Some(bits) = event.signals() {
         // The completion bits are the lower half.
         let completed = bits as u32;

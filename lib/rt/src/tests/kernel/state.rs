@@ -33,6 +33,15 @@ pub(super) struct Process {
     pub(super) ended: bool,
 }
 
+impl Process {
+    /// Whether it waits, and has nothing to do.
+    pub(super) fn is_idle(&self, time: u64) -> bool {
+        let waits = self.deadline.is_some_and(|deadline| deadline > time);
+        let has_events = self.bits != 0 || !self.released.is_empty() || !self.queue.is_empty();
+        self.ended || waits && !has_events
+    }
+}
+
 #[derive(Default)]
 pub(super) struct State {
     pub(super) processes: Vec<Process>,

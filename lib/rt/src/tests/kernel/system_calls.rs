@@ -5,7 +5,7 @@ use abi::{CallState, Event, MessageInfo, NO_DEADLINE, Status, Syscall};
 
 use super::{
     Kernel, Object,
-    state::{Process, State, new_page, page},
+    state::{State, new_page, page},
 };
 use crate::{host, syscall::EventRegisters};
 
@@ -52,15 +52,11 @@ impl View {
                 }
                 panic::resume_unwind(Box::new(Shutdown));
             }
-            state.processes[self.process].deadline = Some(deadline);
-            let busy = |process: &Process| {
-                !process.ended
-                    && (process.deadline.is_none_or(|deadline| deadline <= state.time)
-                        || process.bits != 0
-                        || !process.released.is_empty()
-                        || !process.queue.is_empty())
-            };
-            if state.started && !state.processes.iter().any(busy) {
+            if state.processes[self.process].deadline.replace(deadline).is_none() {
+                // Who lets this process run first goes on when it waits.
+                self.kernel.changed.notify_all();
+            }
+            if state.started && state.processes.iter().all(|process| process.is_idle(state.time)) {
                 let next = state
                     .processes
                     .iter()
@@ -113,6 +109,30 @@ impl host::Kernel for View {
             }
             Syscall::Reply => state.reply(process, rdi as u32, Status::from_raw(rsi), MessageInfo(rdx)),
             Syscall::Submit => self.submit(&mut state, rdi, rsi, rdx),
+            Syscall::SubmitYield => {
+                let Some(Object::Call { page: address, .. }) = state.object(process, rdi as u32) else {
+                    panic!("the runtime submitted what is no Call");
+                };
+                // Who works, or itself lets others run first, does not receive the call now.
+                let receiver = match state.object(process, (rdi >> 32) as u32) {
+                    Some(Object::Facet(facet)) => {
+                        Some(facet.process).filter(|receiver| state.processes[*receiver].deadline.is_some())
+                    }
+                    _ => None,
+                };
+                self.submit(&mut state, rdi, rsi, rdx);
+                self.kernel.changed.notify_all();
+                // This process stays ready to run, so time does not go on meanwhile.
+                let goes_on = |state: &State| {
+                    page(address).state == CallState::Done as u32
+                        || state.shutdown
+                        || receiver.is_none_or(|receiver| state.processes[receiver].is_idle(state.time))
+                };
+                while !goes_on(&state) {
+                    state = self.kernel.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+                }
+                return result;
+            }
             Syscall::Cancel => {
                 let Some(Object::Call { page: address, .. }) = state.object(process, rdi as u32) else {
                     panic!("the runtime cancelled what is no Call");
@@ -144,8 +164,9 @@ impl host::Kernel for View {
     }
 
     fn event(&self, number: Syscall, arguments: [u64; 5]) -> EventRegisters {
-        let [rdi, rsi, rdx, _endpoint, deadline] = arguments;
+        let [rdi, rsi, rdx, endpoint_and_acknowledged, deadline] = arguments;
         let mut state = self.kernel.lock();
+        state.processes[self.process].bits &= !(endpoint_and_acknowledged >> 32);
         *state.calls.entry(number as u64).or_default() += 1;
         match number {
             Syscall::SubmitReceive => self.submit(&mut state, rdi, rsi, rdx),
