@@ -34,6 +34,7 @@ mod sync;
 mod syscall;
 mod time;
 mod timers;
+mod unwind;
 
 /// Version of the system.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

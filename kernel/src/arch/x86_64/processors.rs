@@ -8,6 +8,7 @@ use crate::memory::{frames, kernel_space};
 use crate::{machine, scheduler, time};
 use core::arch::asm;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use platform::clock::{ClockRates, Deadline};
 use platform::local_apic::{LocalApic, TimerMode};
@@ -198,11 +199,20 @@ pub fn halt() {
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
 }
 
+/// Whether the processors are being stopped.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
 /// Stops all other processors, for a panic or the end of the machine.
 pub fn stop_others() {
+    STOPPING.store(true, Ordering::SeqCst);
     if let Some(apic) = APIC.get() {
         apic.local.send_nmi_to_others();
     }
+}
+
+/// Whether [`stop_others`] was called: then a non-maskable interrupt means that.
+pub fn are_stopping() -> bool {
+    STOPPING.load(Ordering::SeqCst)
 }
 
 /// Stops this processor for good.

@@ -14,6 +14,7 @@ use super::context::Context;
 use super::cpu::{self, Cpu};
 use super::{processors, tlb};
 use crate::object::process::Exit;
+use crate::panic::Interrupted;
 use crate::{interrupts, log_sink, panic, scheduler, timers};
 use core::sync::atomic::Ordering;
 use schema::process_capnp::ExitCause;
@@ -70,8 +71,11 @@ pub struct KernelFrame {
 /// A vector struck in user mode; its registers are in the thread's context.
 pub(super) extern "C" fn from_user(vector: u64, error: u64) -> *mut Context {
     match vector {
-        NON_MASKABLE => processors::stop_here(),
-        MACHINE_CHECK => panic::machine_check(),
+        NON_MASKABLE | MACHINE_CHECK => {
+            let Some(thread) = cpu::current().thread() else { panic::corrupt("user code without a thread") };
+            // SAFETY: the thread runs here and is in the kernel.
+            stop(vector, Interrupted::User(unsafe { &thread.context_mut().registers }))
+        }
         0..FIRST_INTERRUPT => fault(cpu::current(), vector, error),
         _ => {
             let cpu = cpu::current();
@@ -84,11 +88,22 @@ pub(super) extern "C" fn from_user(vector: u64, error: u64) -> *mut Context {
 /// A vector struck in the kernel: an interrupt of the idle loop, or a bug.
 pub(super) extern "C" fn from_kernel(frame: &KernelFrame) {
     match frame.vector {
-        NON_MASKABLE => processors::stop_here(),
+        NON_MASKABLE | MACHINE_CHECK => stop(frame.vector, Interrupted::Kernel(frame)),
         0..FIRST_INTERRUPT => {
             panic::kernel_exception(exception_name(frame.vector), frame, fault_address(frame.vector))
         }
         _ => interrupt(cpu::current(), frame.vector as u8),
+    }
+}
+
+/// Another processor wants this one to stop, or the hardware has something to say.
+fn stop(vector: u64, interrupted: Interrupted<'_>) -> ! {
+    if processors::are_stopping() {
+        processors::stop_here();
+    }
+    match vector {
+        MACHINE_CHECK => panic::machine_check(interrupted),
+        _ => panic::diagnostic_interrupt(interrupted),
     }
 }
 
