@@ -52,8 +52,10 @@ fn on_panic(info: &PanicInfo<'_>) -> ! {
 
 /// An exception in kernel code.
 pub fn kernel_exception(name: &str, frame: &KernelFrame, address: u64) -> ! {
-    let cause =
-        format_args!("{name} in the kernel at {:#x}, error {:#x}, address {address:#x}", frame.rip, frame.error);
+    let cause = format_args!(
+        "{name} in the kernel at {:#x}, error {:#x}, address {address:#x}",
+        frame.rip, frame.error
+    );
     report(cause, Interrupted::Kernel(frame))
 }
 
@@ -76,9 +78,9 @@ pub fn corrupt(what: &str) -> ! {
 fn report(cause: fmt::Arguments<'_>, interrupted: Interrupted<'_>) -> ! {
     if PANICKING.swap(true, Ordering::SeqCst) {
         // A second panic, here or on another processor: the first one is reporting.
-        processors::stop_here();
+        processors::stop_for_another();
     }
-    processors::stop_others();
+    let running = processors::stop_others();
     print(format_args!("\ncapos kernel panic: {cause}\n"));
     if let Some(cpu) = cpu::try_current() {
         print(format_args!("processor {} (APIC id {})", cpu.index, cpu.apic_id));
@@ -104,7 +106,11 @@ fn report(cause: fmt::Arguments<'_>, interrupted: Interrupted<'_>) -> ! {
         Interrupted::Kernel(frame) => print_registers!(frame),
         Interrupted::User(registers) => print_registers!(registers),
     }
-    print(format_args!("cr2 {:016x} cr3 {:016x}\n", Cr2::read_raw(), Cr3::read_raw().0.start_address().as_u64()));
+    print(format_args!(
+        "cr2 {:016x} cr3 {:016x}\n",
+        Cr2::read_raw(),
+        Cr3::read_raw().0.start_address().as_u64()
+    ));
     match interrupted {
         Interrupted::Caller(frame) => backtrace(frame),
         Interrupted::Kernel(frame) => backtrace(Frame::new(
@@ -116,7 +122,10 @@ fn report(cause: fmt::Arguments<'_>, interrupted: Interrupted<'_>) -> ! {
         )),
         Interrupted::User(registers) => print(format_args!("  {:#x} in user code\n", registers.rip)),
     }
-    print(format_args!("all processors stopped\n"));
+    match running {
+        0 => print(format_args!("all processors stopped\n")),
+        _ => print(format_args!("{running} processors did not stop\n")),
+    }
     processors::stop_here()
 }
 

@@ -28,9 +28,7 @@ pub extern "C" fn dispatch(rdi: u64, rsi: u64, rdx: u64, number: u64, r8: u64, r
     let cpu = cpu::current();
     match number {
         CALL => ipc::call(cpu, rdi as u32, rsi, MessageInfo(rdx)),
-        REPLY_RECEIVE => {
-            ipc::reply_receive(cpu, rdi as u32, Status::from_raw(rsi), MessageInfo(rdx), r8, r9)
-        }
+        REPLY_RECEIVE => ipc::reply_receive(cpu, rdi as u32, Status::from_raw(rsi), MessageInfo(rdx), r8, r9),
         SUBMIT_RECEIVE => ipc::submit_receive(cpu, rdi, rsi, MessageInfo(rdx), r8, r9),
         SUBMIT_YIELD => ipc::submit_yield(cpu, rdi, rsi, MessageInfo(rdx)),
         _ => simple(cpu, number, rdi, rsi, rdx),

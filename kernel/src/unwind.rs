@@ -5,8 +5,8 @@
 use crate::memory::kernel_space;
 use crate::sync::Lock;
 use gimli::{
-    BaseAddresses, CfaRule, EhFrame, LittleEndian, ReaderOffset, Register, RegisterRule,
-    UnwindContext, UnwindContextStorage, UnwindSection, UnwindTableRow, X86_64,
+    BaseAddresses, CfaRule, EhFrame, LittleEndian, ReaderOffset, Register, RegisterRule, UnwindContext,
+    UnwindContextStorage, UnwindSection, UnwindTableRow, X86_64,
 };
 
 unsafe extern "C" {
@@ -16,16 +16,8 @@ unsafe extern "C" {
 }
 
 /// Registers that a function keeps for its caller, and the stack pointer and return address. [System V ABI, AMD64, 3.2.1]
-const KEPT: [Register; 8] = [
-    X86_64::RBX,
-    X86_64::RBP,
-    X86_64::RSP,
-    X86_64::R12,
-    X86_64::R13,
-    X86_64::R14,
-    X86_64::R15,
-    X86_64::RA,
-];
+const KEPT: [Register; 8] =
+    [X86_64::RBX, X86_64::RBP, X86_64::RSP, X86_64::R12, X86_64::R13, X86_64::R14, X86_64::R15, X86_64::RA];
 
 /// DWARF's registers of this machine that have a number below this.
 const REGISTERS: usize = 17;
@@ -113,7 +105,9 @@ impl Frame {
         let context = context.get_or_insert_with(UnwindContext::new_in);
         let row = section.unwind_info_for_address(&bases, context, within, EhFrame::cie_from_offset).ok()?;
         let frame = match row.cfa() {
-            CfaRule::RegisterAndOffset { register, offset } => self.get(*register).wrapping_add_signed(*offset),
+            CfaRule::RegisterAndOffset { register, offset } => {
+                self.get(*register).wrapping_add_signed(*offset)
+            }
             CfaRule::Expression(_) => return None,
         };
         let mut caller = *self;

@@ -36,6 +36,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     executable::prepare(bytes).with_context(|| path.display().to_string())
 }
 
+/// Where a function of the built kernel begins.
+pub fn address(path: &Path, name: &str) -> Result<u64> {
+    let bytes = std::fs::read(path).with_context(|| format!("{} (is it built?)", path.display()))?;
+    let file = ElfBytes::<LittleEndian>::minimal_parse(&bytes)?;
+    let text = file.section_header_by_name(TEXT)?.context("no text section")?;
+    let function = functions(&file)?.into_iter().find(|function| function.name == name);
+    let function = function.with_context(|| format!("the kernel has no function {name}"))?;
+    Ok(text.sh_addr + u64::from(function.offset))
+}
+
 fn add_names(bytes: &mut [u8]) -> Result<()> {
     let file = ElfBytes::<LittleEndian>::minimal_parse(bytes)?;
     let Some(section) = file.section_header_by_name(SECTION)? else { return Ok(()) };

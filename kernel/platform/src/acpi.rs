@@ -37,6 +37,8 @@ pub struct PlatformTables {
     pub io_apics: ArrayVec<IoApicDescription, MAXIMUM_IO_APICS>,
     /// Where ISA interrupts differ from "GSI n, active high, edge".
     pub overrides: ArrayVec<InterruptOverride, MAXIMUM_OVERRIDES>,
+    /// Inputs of every processor's local APIC that non-maskable interrupts come in by.
+    pub nmi_inputs: ArrayVec<LocalInput, 2>,
     /// Where the MADT puts the local APIC's registers. For the record: the processor's base register decides.
     pub local_apic_address: Option<PhysicalAddress>,
     /// Memory-mapped PCI configuration space. Empty where only the ports 0xCF8 and 0xCFC reach it.
@@ -53,6 +55,15 @@ pub struct PlatformTables {
     pub sci: Option<Gsi>,
     /// All tables that passed their check, in order.
     pub inventory: ArrayVec<TableDescription, MAXIMUM_TABLES>,
+}
+
+/// An input of a local APIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalInput {
+    /// LINT0.
+    Lint0,
+    /// LINT1.
+    Lint1,
 }
 
 /// What the inventory keeps of a table.
@@ -205,6 +216,7 @@ impl PlatformTables {
             processors: ArrayVec::new_const(),
             io_apics: ArrayVec::new_const(),
             overrides: ArrayVec::new_const(),
+            nmi_inputs: ArrayVec::new_const(),
             local_apic_address: None,
             ecam_regions: ArrayVec::new_const(),
             hpet: None,

@@ -6,6 +6,7 @@ mod tests;
 
 use core::arch::asm;
 
+use crate::acpi::LocalInput;
 use crate::address::{ApicId, PhysicalAddress, PhysicalMemory, Vector};
 use crate::processor::{Features, ProcessorInfo};
 use crate::registers::Registers;
@@ -87,6 +88,7 @@ const BASE_GLOBAL_ENABLE: u64 = 1 << 11;
 const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 const ENTRY_MASKED: u32 = 1 << 16;
+const ENTRY_NMI: u32 = 0b100 << 8;
 const ENTRY_TSC_DEADLINE: u32 = 0b10 << 17;
 const DIVIDE_BY_1: u32 = 0b1011;
 const REGISTER_WINDOW: usize = 4096;
@@ -127,7 +129,8 @@ impl LocalApic {
     }
 
     /// Switches the running processor's local APIC on: every local source masked, all priorities accepted, spurious
-    /// interrupts sent to `spurious`. Non-maskable interrupts come from other processors only.
+    /// interrupts sent to `spurious`. Non-maskable interrupts come from other processors only, until
+    /// [`Self::accept_nmi`].
     pub fn enable(&self, spurious: Vector) {
         // SAFETY: `new` found the register; the address in it is left as it is.
         let base = unsafe { read_msr(IA32_APIC_BASE) };
@@ -160,6 +163,15 @@ impl LocalApic {
         self.write(Register::TimerInitialCount, 0);
         self.write(Register::ErrorStatus, 0);
         self.write(Register::TaskPriority, 0);
+    }
+
+    /// Lets non-maskable interrupts in by an input of the running processor's local APIC. [SDM 3, 11.5.1]
+    pub fn accept_nmi(&self, input: LocalInput) {
+        let entry = match input {
+            LocalInput::Lint0 => Register::Lint0Entry,
+            LocalInput::Lint1 => Register::Lint1Entry,
+        };
+        self.write(entry, ENTRY_NMI);
     }
 
     /// The running processor's identifier.

@@ -102,8 +102,8 @@ pub fn submit_receive(
         let handles = thread.process.handles.lock();
         (Submission::find(&handles, call_and_target), from_handle(&handles, wait.endpoint))
     };
-    let woken = submission
-        .and_then(|submission| start_submission(cpu, thread, submission, interface, info).1);
+    let woken =
+        submission.and_then(|submission| start_submission(cpu, thread, submission, interface, info).1);
     receive(cpu, thread, source, wait.deadline, woken)
 }
 

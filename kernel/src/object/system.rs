@@ -206,7 +206,8 @@ pub fn invoke_power(params: &Params, _answer: &mut Answer) -> Result<(), Error> 
     match params.method() {
         0 => {
             log::info!("reboot asked for by {caller}");
-            processors::stop_others();
+            // The machine ends, whether they have stopped or not.
+            let _ = processors::stop_others();
             last_line();
             if let Some(power) = POWER.get() {
                 // SAFETY: the other processors have stopped, and losing the system's state is what was asked for.
@@ -216,7 +217,8 @@ pub fn invoke_power(params: &Params, _answer: &mut Answer) -> Result<(), Error> 
         }
         1 => {
             log::info!("halt asked for by {caller}");
-            processors::stop_others();
+            // The machine ends, whether they have stopped or not.
+            let _ = processors::stop_others();
             last_line();
             if let Some(power) = POWER.get() {
                 // SAFETY: as above.

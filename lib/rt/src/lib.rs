@@ -8,9 +8,12 @@
 //!   generated client          this crate                     kernel
 //!   x.echo_request() -------> outgoing: a request in the
 //!   request.get().set_..()    page of a free Call (calls)
-//!   request.send().promise -> pending: submit held back
-//!        .await               executor: nothing is ready ---> SubmitReceive
+//!   request.send() ---------> calls: in place            ---> SubmitYield
+//!                             done at once: the promise is kept
+//!                             else: the executor waits   ---> ReplyReceive
 //!                             calls: done, task woken    <--- Signals
+//!   or, of a slow object ---> pending: submit held back
+//!        .await               executor: nothing is ready ---> SubmitReceive
 //!   response.get() <--------- outgoing: read in the page
 //!
 //!   generated server

@@ -68,6 +68,8 @@ impl Call {
             // SAFETY: as above.
             unsafe { (&raw mut (*buffer).capabilities[index]).write_volatile(*name) };
         }
+        // SAFETY: as above.
+        unsafe { (&raw mut (*buffer).state).write_volatile(CallState::InFlight as u32) };
         compiler_fence(Ordering::SeqCst);
         let both = u64::from(self.handle) | u64::from(target) << 32;
         system_call(Syscall::Submit as u64, [both, interface, info.0, 0, 0]);
@@ -120,6 +122,9 @@ impl Call {
 /// What a receive returned: its kind, and `rdi`.
 pub type Received = (Option<Event>, u64);
 
+/// Completions of calls, which the runtime knows of already: [`poll`] does not tell of them.
+const COMPLETIONS: u64 = 0xffff_ffff;
+
 /// Looks whether something arrived at `endpoint`, without waiting.
 pub fn poll(endpoint: u32) -> Received {
     let (event, value): (u64, u64);
@@ -127,7 +132,7 @@ pub fn poll(endpoint: u32) -> Received {
     unsafe {
         asm!("syscall", inlateout("rax") Syscall::ReplyReceive as u64 => event,
             inlateout("rdi") 0_u64 => value, inlateout("rsi") 0_u64 => _, inlateout("rdx") 0_u64 => _,
-            inlateout("r8") u64::from(endpoint) => _, inlateout("r9") 0_u64 => _,
+            inlateout("r8") u64::from(endpoint) | COMPLETIONS << 32 => _, inlateout("r9") 0_u64 => _,
             clobber_abi("sysv64"), options(nostack));
     }
     (Event::from_raw(event), value)

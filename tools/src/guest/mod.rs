@@ -12,6 +12,7 @@
 //! process, when the [`Guest`] is dropped.
 
 mod channel;
+mod gdb;
 mod log;
 mod qmp;
 mod screen;
@@ -33,6 +34,7 @@ use tempfile::TempDir;
 
 pub use self::{
     channel::Channel,
+    gdb::Gdb,
     qmp::Qmp,
     terminal::{MORE, PROMPT, Terminal, is_log},
 };

@@ -2,18 +2,21 @@
 
 use ::acpi::sdt::madt::{
     InterruptSourceOverrideEntry, IoApicEntry, LocalApicAddressOverrideEntry, LocalApicEntry,
-    LocalX2ApicEntry, Madt, Polarity as TablePolarity, TriggerMode, parse_mps_inti_flags,
+    LocalApicNmiEntry, LocalX2ApicEntry, Madt, Polarity as TablePolarity, TriggerMode, X2ApicNmiEntry,
+    parse_mps_inti_flags,
 };
 
 use super::source::{Table, read};
-use super::{InterruptOverride, IoApicDescription, PlatformTables, Polarity, Trigger, push};
+use super::{InterruptOverride, IoApicDescription, LocalInput, PlatformTables, Polarity, Trigger, push};
 use crate::address::{ApicId, Gsi, PhysicalAddress};
 
 const LOCAL_APIC: u8 = 0;
 const IO_APIC: u8 = 1;
 const INTERRUPT_SOURCE_OVERRIDE: u8 = 2;
+const LOCAL_APIC_NMI: u8 = 4;
 const LOCAL_APIC_ADDRESS_OVERRIDE: u8 = 5;
 const LOCAL_X2APIC: u8 = 9;
+const LOCAL_X2APIC_NMI: u8 = 10;
 
 /// The processor may be used now. Those that could only be plugged in later are left out. [ACPI-6.5 table 5.22]
 const ENABLED: u32 = 1;
@@ -39,6 +42,10 @@ pub(super) fn read_madt(table: &Table<'_>, tables: &mut PlatformTables) -> Optio
             INTERRUPT_SOURCE_OVERRIDE => {
                 read::<InterruptSourceOverrideEntry>(entry).map(|entry| add_override(&entry, tables))
             }
+            LOCAL_APIC_NMI => read::<LocalApicNmiEntry>(entry)
+                .map(|entry| add_nmi_input(entry.processor_id == u8::MAX, entry.nmi_line, tables)),
+            LOCAL_X2APIC_NMI => read::<X2ApicNmiEntry>(entry)
+                .map(|entry| add_nmi_input(entry.processor_uid == u32::MAX, entry.nmi_line, tables)),
             LOCAL_APIC_ADDRESS_OVERRIDE => read::<LocalApicAddressOverrideEntry>(entry)
                 .map(|entry| tables.local_apic_address = Some(PhysicalAddress(entry.local_apic_address))),
             _ => Some(()),
@@ -54,6 +61,21 @@ fn add_processor(id: ApicId, tables: &mut PlatformTables) {
     // Large machines list a processor with a small identifier in both forms.
     if !tables.processors.contains(&id) {
         push("processors", &mut tables.processors, id);
+    }
+}
+
+/// Only an input of all processors is used: single processors are named by numbers that AML gives.
+fn add_nmi_input(of_all_processors: bool, line: u8, tables: &mut PlatformTables) {
+    let input = match line {
+        0 => LocalInput::Lint0,
+        1 => LocalInput::Lint1,
+        _ => {
+            log::error!("acpi: a local APIC has no input {line} for NMI; left out");
+            return;
+        }
+    };
+    if of_all_processors && !tables.nmi_inputs.contains(&input) {
+        push("NMI inputs", &mut tables.nmi_inputs, input);
     }
 }
 

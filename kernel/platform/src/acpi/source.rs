@@ -9,7 +9,7 @@ use ::acpi::sdt::fadt::Fadt;
 use ::acpi::sdt::hpet::HpetTable;
 use ::acpi::sdt::madt::{
     InterruptSourceOverrideEntry, IoApicEntry, LocalApicAddressOverrideEntry, LocalApicEntry,
-    LocalX2ApicEntry, Madt,
+    LocalApicNmiEntry, LocalX2ApicEntry, Madt, X2ApicNmiEntry,
 };
 use ::acpi::sdt::mcfg::{Mcfg, McfgEntry};
 
@@ -64,7 +64,7 @@ macro_rules! plain {
     )* };
 }
 
-plain!(Rsdp, SdtHeader, Fadt, HpetTable, Madt, Mcfg, McfgEntry);
+plain!(LocalApicNmiEntry, X2ApicNmiEntry, Rsdp, SdtHeader, Fadt, HpetTable, Madt, Mcfg, McfgEntry);
 plain!(
     LocalApicEntry,
     LocalX2ApicEntry,

@@ -58,6 +58,8 @@ fn memory_mapped_registers_are_where_the_manual_says() {
     assert_eq!(fake.register(0x300), 0x4041);
     assert_eq!(fake.register(0x320), 0x20);
     assert_eq!(fake.register(0x380), 1000);
+    fake.apic().accept_nmi(crate::acpi::LocalInput::Lint1);
+    assert_eq!(fake.register(0x360), 0x400);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::memory::{frames, kernel_space};
 use crate::{machine, scheduler, time};
 use core::arch::asm;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 use platform::clock::{ClockRates, Deadline};
 use platform::local_apic::{LocalApic, TimerMode};
@@ -69,6 +69,9 @@ fn set_up(cpu: &'static Cpu, features: Features) -> Option<()> {
 
 fn set_up_apic(apic: &Apic) {
     apic.local.enable(Vector(SPURIOUS_VECTOR));
+    if let Some(tables) = machine::TABLES.get() {
+        tables.nmi_inputs.iter().for_each(|input| apic.local.accept_nmi(*input));
+    }
     let mode = if apic.timer_rate.is_some() { TimerMode::OneShot } else { TimerMode::TscDeadline };
     apic.local.set_up_timer(mode, Vector(TIMER_VECTOR));
 }
@@ -199,15 +202,34 @@ pub fn halt() {
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
 }
 
+/// Looks at whether the other processors have stopped, before they are given up: about a second.
+const STOP_POLLS: u32 = 50_000_000;
+
 /// Whether the processors are being stopped.
 static STOPPING: AtomicBool = AtomicBool::new(false);
+/// Processors that have stopped for another one.
+static STOPPED: AtomicU32 = AtomicU32::new(0);
 
-/// Stops all other processors, for a panic or the end of the machine.
-pub fn stop_others() {
+/// Stops all other processors, for a panic or the end of the machine. Returns how many have not stopped in time.
+pub fn stop_others() -> u32 {
     STOPPING.store(true, Ordering::SeqCst);
-    if let Some(apic) = APIC.get() {
-        apic.local.send_nmi_to_others();
+    let Some(apic) = APIC.get() else { return 0 };
+    apic.local.send_nmi_to_others();
+    let others = (cpu::all().count() as u32).saturating_sub(1);
+    let running = || others.saturating_sub(STOPPED.load(Ordering::SeqCst));
+    for _ in 0..STOP_POLLS {
+        if running() == 0 {
+            break;
+        }
+        core::hint::spin_loop();
     }
+    running()
+}
+
+/// Stops this processor for good because another one wants it.
+pub fn stop_for_another() -> ! {
+    STOPPED.fetch_add(1, Ordering::SeqCst);
+    stop_here()
 }
 
 /// Whether [`stop_others`] was called: then a non-maskable interrupt means that.

@@ -99,7 +99,7 @@ pub(super) extern "C" fn from_kernel(frame: &KernelFrame) {
 /// Another processor wants this one to stop, or the hardware has something to say.
 fn stop(vector: u64, interrupted: Interrupted<'_>) -> ! {
     if processors::are_stopping() {
-        processors::stop_here();
+        processors::stop_for_another();
     }
     match vector {
         MACHINE_CHECK => panic::machine_check(interrupted),

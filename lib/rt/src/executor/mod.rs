@@ -14,7 +14,13 @@ mod task;
 mod tests;
 mod timer;
 
-use crate::{calls::COMPLETION_BITS, clock, runtime::runtime, server, syscall::{Rare, Wait}};
+use crate::{
+    calls::COMPLETION_BITS,
+    clock,
+    runtime::runtime,
+    server,
+    syscall::{Rare, Wait},
+};
 
 pub(crate) use self::{
     task::{Executor, TaskId},

@@ -18,6 +18,7 @@ mod loader;
 mod machines;
 mod net;
 mod page;
+mod panic;
 mod ping;
 mod provenance;
 mod recovery;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Scenario> {
         diag::scenarios(),
         recovery::scenarios(),
         faults::scenarios(),
+        panic::scenarios(),
         inside::scenarios(),
         abuse::scenarios(),
         page::scenarios(),

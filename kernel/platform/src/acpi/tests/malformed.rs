@@ -184,6 +184,21 @@ fn overrides_and_units_that_contradict_others_are_left_out() {
 }
 
 #[test]
+fn nmi_inputs_of_single_processors_or_without_a_pin_are_left_out() {
+    let entry = |processor, line| vec![4, 6, processor, 0, 0, line];
+    let mut machine = Machine::default();
+    let table = machine.put(madt(&[
+        entry(3, 0),
+        entry(0xff, 2),
+        entry(0xff, 1),
+        entry(0xff, 1),
+        vec![4, 5, 0, 0, 1],
+    ]));
+    machine.root_by_rsdt(&[table]);
+    assert_eq!(read(&machine).nmi_inputs[..], [LocalInput::Lint1]);
+}
+
+#[test]
 fn a_second_madt_is_left_out() {
     let tables = read(&Machine::with_rsdt(&[good_madt(), madt(&[local_apic(9, 1)])]));
     assert_eq!(tables.processors.as_slice(), [ApicId(0)]);
