@@ -22,7 +22,7 @@ use tasks::{Event, Turnstile, any};
 const INPUT_PER_ANSWER: usize = 512;
 
 /// After so long without the interrupt that the transmitter owes, the device is looked at. 16 bytes take 1.4 ms.
-const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(5);
 /// That time doubles up to this while nothing moves: the line may be held up at its other end.
 const MAXIMUM_PATIENCE: Duration = Duration::from_secs(1);
 /// Pause when there is more to do than one turn does: a device that never ends takes a bounded part of the processor. The
@@ -83,17 +83,14 @@ impl Driver {
     ///
     /// Errors: the kernel took something away.
     pub async fn run(&self) -> Result<Infallible, Error> {
-        let mut patience = PATIENCE;
+        let (mut patience, mut before) = (PATIENCE, 0);
         loop {
             // What was pending before the interrupt was bound, or struck while it was masked, gives no edge any more.
-            let sent = self.uart.borrow().sent();
             self.serve().await?;
-            patience = if self.uart.borrow().sent() == sent {
-                (patience * 2).min(MAXIMUM_PATIENCE)
-            } else {
-                PATIENCE
-            };
-            let sending = self.uart.borrow().is_sending();
+            let (sending, sent) = (self.uart.borrow().is_sending(), self.uart.borrow().sent());
+            let is_held_up = sending && sent == before;
+            patience = if is_held_up { (patience * 2).min(MAXIMUM_PATIENCE) } else { PATIENCE };
+            before = sent;
             let interrupt = pin!(self.signal.wait());
             let started = pin!(async {
                 if sending {
