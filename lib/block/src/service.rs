@@ -183,17 +183,15 @@ impl<E: Engine<Pool = Rc<P>> + 'static, P: 'static> Service<E, P> {
     async fn serve(&self, turn: &mut Turn) {
         loop {
             for _ in 0..TURNS {
-                let mut front = self.front.borrow_mut();
-                let work = front.turn(rt::now(), turn);
-                let served = front.take_served();
-                drop(front);
+                let work = self.front.borrow_mut().turn(rt::now(), turn);
                 self.tell(turn);
-                self.interrupts.served(served);
                 if work == Work::None {
+                    self.interrupts.served(self.front.borrow_mut().take_served());
                     self.busy.notify_any();
                     return;
                 }
             }
+            self.interrupts.served(self.front.borrow_mut().take_served());
             rt::yield_now().await;
         }
     }

@@ -148,7 +148,34 @@ pub fn scenarios() -> Vec<Scenario> {
         .iter()
         .chain(virtio::CASES)
         .map(|case| Scenario::new(case.name, case.about, LIMIT, move |context| compare(context, case)))
+        .chain([Scenario::new(
+            "block-nvme-event",
+            "the driver hears what the controller reports",
+            LIMIT,
+            event,
+        )])
         .collect()
+}
+
+/// Lets the controller report warnings, more often than events can be asked for at once.
+fn event(context: &mut Context) -> Result<()> {
+    let folder = context.temporary()?;
+    let image = folder.path().join("disk");
+    create(&image, 512)?;
+    let mut machine = Machine::new(context.direct("manifests/tests/block-nvme.capnp")?);
+    machine.add_drive("drive0", &image)?;
+    machine.more.extend(["-device", "nvme,id=nvme0,serial=one,drive=drive0"].map(Into::into));
+    let mut guest = context.start(machine, &[])?;
+    guest.wait_for("block: done")?;
+    let mut qmp = guest.qmp()?;
+    for _ in 0..6 {
+        for warning in [4, 0] {
+            let arguments = json!({ "path": "/machine/peripheral/nvme0", "property": "smart_critical_warning", "value": warning });
+            qmp.execute("qom-set", arguments)?;
+        }
+        guest.wait_for("the controller reports: health event")?;
+    }
+    Ok(())
 }
 
 /// Writes an image with the contents of key 0 in every block.
