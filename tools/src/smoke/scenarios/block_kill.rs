@@ -78,6 +78,14 @@ const CASES: &[Case] = &[
         layout: Layout::Whole,
     },
     Case {
+        name: "block-virtio-scsi-kill",
+        process: "virtio-scsi",
+        manifest: "manifests/tests/block-virtio-scsi-load.capnp",
+        arguments: &["-device", "virtio-scsi-pci,id=scsi0", "-device", "scsi-hd,bus=scsi0.0,drive=drive0"],
+        block_bytes: 512,
+        layout: Layout::Whole,
+    },
+    Case {
         name: "block-partitions-kill",
         process: "nvme",
         manifest: "manifests/tests/block-partitions-load.capnp",
