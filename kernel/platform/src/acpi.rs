@@ -4,12 +4,17 @@
 //! address, length and checksum is checked before a byte of a table is used, and what does not hold is logged and left out.
 //! With no table at all the machine still starts, on one processor.
 
+mod dmar;
 mod fixed;
 mod interrupts;
 mod sleep;
 mod source;
 #[cfg(test)]
 mod tests;
+
+pub use dmar::{
+    DmaRemapping, InterruptRemapping, MAXIMUM_UNITS, PathStep, Scope, ScopeKind, UnitDescription, UnitScope,
+};
 
 use ::acpi::sdt::Signature;
 use arrayvec::ArrayVec;
@@ -53,6 +58,8 @@ pub struct PlatformTables {
     pub soft_off: Option<SoftOff>,
     /// The line of the system control interrupt.
     pub sci: Option<Gsi>,
+    /// The IOMMUs.
+    pub dma_remapping: DmaRemapping,
     /// All tables that passed their check, in order.
     pub inventory: ArrayVec<TableDescription, MAXIMUM_TABLES>,
 }
@@ -86,6 +93,8 @@ pub struct IoApicDescription {
     pub address: PhysicalAddress,
     /// The GSI of its first pin.
     pub first_gsi: Gsi,
+    /// What other tables call it.
+    pub id: u8,
 }
 
 /// Where an ISA interrupt arrives when it is not at the GSI of its number.
@@ -224,6 +233,7 @@ impl PlatformTables {
             reset: None,
             soft_off: None,
             sci: None,
+            dma_remapping: DmaRemapping::none(),
             inventory: ArrayVec::new_const(),
         }
     }
@@ -238,7 +248,8 @@ impl PlatformTables {
         let io_apics = self.io_apics.iter().filter_map(|unit| window(unit.address, 4096));
         let hpet = self.hpet.and_then(|hpet| window(hpet.address, 1024));
         let ecam = self.ecam_regions.iter().filter_map(EcamRegion::range);
-        fixed.into_iter().chain(io_apics).chain(hpet).chain(ecam).any(|own| own.overlaps(range))
+        let iommus = self.dma_remapping.units.iter().filter_map(UnitDescription::range);
+        fixed.into_iter().chain(io_apics).chain(hpet).chain(ecam).chain(iommus).any(|own| own.overlaps(range))
     }
 }
 
@@ -328,6 +339,7 @@ struct Found {
     fadt: bool,
     mcfg: bool,
     hpet: bool,
+    dmar: bool,
 }
 
 impl Found {
@@ -338,6 +350,7 @@ impl Found {
             Signature::FADT => &mut self.fadt,
             Signature::MCFG => &mut self.mcfg,
             Signature::HPET => &mut self.hpet,
+            Signature::DMAR => &mut self.dmar,
             _ => return,
         };
         if core::mem::replace(seen, true) {
@@ -348,6 +361,7 @@ impl Found {
             Signature::MADT => interrupts::read_madt(&table, tables),
             Signature::FADT => fixed::read_fadt(&table, memory, tables),
             Signature::MCFG => fixed::read_mcfg(&table, memory, tables),
+            Signature::DMAR => dmar::read_dmar(&table, memory, tables),
             _ => fixed::read_hpet(&table, memory, tables),
         };
         *seen = read.is_some();

@@ -28,6 +28,14 @@ pub struct Line {
     pub trigger: Trigger,
 }
 
+impl Line {
+    fn electrical_bits(self) -> u32 {
+        let polarity = if self.polarity == Polarity::ActiveLow { ENTRY_ACTIVE_LOW } else { 0 };
+        let trigger = if self.trigger == Trigger::Level { ENTRY_LEVEL } else { 0 };
+        polarity | trigger
+    }
+}
+
 /// Why a line cannot be set up; the caller's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineError {
@@ -59,6 +67,7 @@ struct Unit {
     registers: Registers,
     first_gsi: Gsi,
     pins: u32,
+    id: u8,
 }
 
 const REGISTER_SELECT: usize = 0x00;
@@ -129,12 +138,28 @@ impl IoApics {
             Ok(id) if id != 0xff => u32::from(id),
             _ => return Err(LineError::Unreachable(destination)),
         };
-        let polarity = if line.polarity == Polarity::ActiveLow { ENTRY_ACTIVE_LOW } else { 0 };
-        let trigger = if line.trigger == Trigger::Level { ENTRY_LEVEL } else { 0 };
         unit.write_entry_low(pin, ENTRY_MASKED);
         unit.write(FIRST_ENTRY + 2 * pin + 1, destination << 24);
-        unit.write_entry_low(pin, ENTRY_MASKED | polarity | trigger | u32::from(vector.0));
+        unit.write_entry_low(pin, ENTRY_MASKED | line.electrical_bits() | u32::from(vector.0));
         Ok(())
+    }
+
+    /// Directs a line to an entry of the interrupt remapping table, and masks it. `vector` is the one that the entry names: the
+    /// end of a level interrupt is told by it. [VT-d-4.1 5.1.5.1]
+    pub fn set_remapped(&mut self, line: Line, vector: Vector, handle: u16) -> Result<(), LineError> {
+        const REMAPPABLE: u32 = 1 << 16;
+        let (unit, pin) = self.find(line.gsi).ok_or(LineError::NoSuchLine(line.gsi))?;
+        let handle = u32::from(handle);
+        let low = line.electrical_bits() | (handle >> 15) << 11 | u32::from(vector.0);
+        unit.write_entry_low(pin, ENTRY_MASKED);
+        unit.write(FIRST_ENTRY + 2 * pin + 1, (handle & 0x7fff) << 17 | REMAPPABLE);
+        unit.write_entry_low(pin, ENTRY_MASKED | low);
+        Ok(())
+    }
+
+    /// The id in the MADT of the I/O APIC that has a line.
+    pub fn unit_id(&self, gsi: Gsi) -> Option<u8> {
+        self.find(gsi).map(|(unit, _)| unit.id)
     }
 
     /// Holds back a line's interrupts.
@@ -166,7 +191,7 @@ impl Unit {
         let base = memory.map_mmio(description.address, WINDOW_LENGTH)?;
         // SAFETY: the kernel mapped the registers for ever; no RAM is there.
         let registers = unsafe { Registers::new(base, WINDOW_LENGTH) };
-        let mut unit = Self { registers, first_gsi: description.first_gsi, pins: 0 };
+        let mut unit = Self { registers, first_gsi: description.first_gsi, pins: 0, id: description.id };
         let version = unit.read(VERSION);
         // An address that nothing answers reads as all ones or zeros.
         if version == 0 || version == u32::MAX {

@@ -23,5 +23,6 @@ pub mod processor;
 pub mod registers;
 pub mod serial;
 pub mod start_processors;
+pub mod vtd;
 
 pub use address::{ApicId, Gsi, PhysicalAddress, PhysicalMemory, PhysicalRange, Vector};

@@ -57,6 +57,7 @@ impl Registers {
     accessors!(read_u8, write_u8, u8);
     accessors!(read_u16, write_u16, u16);
     accessors!(read_u32, write_u32, u32);
+    accessors!(read_u64, write_u64, u64);
 
     #[inline]
     fn pointer<T>(&self, offset: usize) -> Option<*mut T> {

@@ -10,7 +10,7 @@ use platform::{PhysicalAddress, PhysicalMemory, PhysicalRange, acpi};
 const ROOT_POINTER: u64 = 0xe_0000;
 const ROOT_TABLE: u64 = 0x10_0000;
 const TABLES: u64 = 0x20_0000;
-const SIGNATURES: [&[u8; 4]; 6] = [b"APIC", b"FACP", b"MCFG", b"HPET", b"DSDT", b"SSDT"];
+const SIGNATURES: [&[u8; 4]; 7] = [b"APIC", b"FACP", b"MCFG", b"HPET", b"DSDT", b"SSDT", b"DMAR"];
 
 /// Each region is an allocation of its own, so that the address sanitizer sees a read past it.
 struct Memory(Vec<(u64, Box<[u8]>)>);

@@ -87,7 +87,8 @@ fn add_io_apic(entry: &IoApicEntry, tables: &mut PlatformTables) {
         log::error!("acpi: I/O APIC at {address} for {first_gsi:?} contradicts another; left out");
         return;
     }
-    push("I/O APICs", &mut tables.io_apics, IoApicDescription { address, first_gsi });
+    let id = entry.io_apic_id;
+    push("I/O APICs", &mut tables.io_apics, IoApicDescription { address, first_gsi, id });
 }
 
 fn add_override(entry: &InterruptSourceOverrideEntry, tables: &mut PlatformTables) {

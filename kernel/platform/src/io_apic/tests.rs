@@ -25,8 +25,16 @@ impl PhysicalMemory for FakeMemory {
 fn tables(overrides: &[InterruptOverride]) -> PlatformTables {
     let mut tables = PlatformTables::fallback();
     tables.overrides = overrides.iter().copied().collect();
-    tables.io_apics.push(IoApicDescription { address: PhysicalAddress(0xfec0_0000), first_gsi: Gsi(0) });
-    tables.io_apics.push(IoApicDescription { address: PhysicalAddress(0xfed0_0000), first_gsi: Gsi(24) });
+    tables.io_apics.push(IoApicDescription {
+        address: PhysicalAddress(0xfec0_0000),
+        first_gsi: Gsi(0),
+        id: 0,
+    });
+    tables.io_apics.push(IoApicDescription {
+        address: PhysicalAddress(0xfed0_0000),
+        first_gsi: Gsi(24),
+        id: 1,
+    });
     tables
 }
 

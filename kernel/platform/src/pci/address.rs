@@ -51,6 +51,11 @@ impl PciAddress {
         self.device << 3 | self.function
     }
 
+    /// What the function's requests carry on their way to memory: bus, device and function. [PCIe-6.0 2.2.6.2]
+    pub const fn requester(self) -> u16 {
+        (self.bus as u16) << 8 | self.device_function() as u16
+    }
+
     /// Segment, bus, device and function in one number: 16, 8, 5 and 3 bits.
     pub const fn to_bits(self) -> u32 {
         (self.segment as u32) << 16 | (self.bus as u32) << 8 | self.device_function() as u32

@@ -24,6 +24,25 @@ impl InterruptMessage {
             None
         }
     }
+
+    /// The message that an interrupt remapping unit takes for the entry `handle` of its table, with subhandle 0.
+    /// [VT-d-4.1 5.1.2.2]
+    pub const fn remapped(handle: u16) -> Self {
+        const REMAPPABLE: u32 = 1 << 4;
+        const SUBHANDLE_VALID: u32 = 1 << 3;
+        let handle = (handle as u32 & 0x7fff) << 5 | (handle as u32 >> 15) << 2;
+        Self { address: Self::BASE | handle | REMAPPABLE | SUBHANDLE_VALID, data: 0 }
+    }
+
+    /// Where it is written to.
+    pub const fn address(self) -> u32 {
+        self.address
+    }
+
+    /// What is written.
+    pub const fn data(self) -> u32 {
+        self.data
+    }
 }
 
 /// Offsets in the MSI capability, and its control bits.

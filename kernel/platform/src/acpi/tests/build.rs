@@ -210,3 +210,23 @@ impl FadtParts {
         table(b"FACP", self.revision, &bytes[HEADER..self.length])
     }
 }
+
+/// A device scope of a remapping unit.
+pub fn dmar_scope(kind: u8, id: u8, bus: u8, path: &[u8]) -> Vec<u8> {
+    [&[kind, 6 + path.len() as u8, 0, 0, id, bus][..], path].concat()
+}
+
+/// A remapping unit.
+pub fn dmar_unit(flags: u8, segment: u16, address: u64, scopes: &[Vec<u8>]) -> Vec<u8> {
+    let scopes = scopes.concat();
+    let length = 16 + scopes.len() as u16;
+    let fixed = [&[0, 0][..], &length.to_le_bytes(), &[flags, 0], &segment.to_le_bytes()].concat();
+    [fixed, address.to_le_bytes().to_vec(), scopes].concat()
+}
+
+pub fn dmar(flags: u8, structures: &[Vec<u8>]) -> Vec<u8> {
+    let mut contents = vec![38, flags];
+    contents.extend_from_slice(&[0; 10]);
+    contents.extend_from_slice(&structures.concat());
+    table(b"DMAR", 1, &contents)
+}

@@ -76,7 +76,7 @@ pub fn q35() -> Machine {
 fn a_machine_like_gce_is_read() {
     let tables = read(&gce());
     assert_eq!(tables.processors.as_slice(), [ApicId(0), ApicId(1)]);
-    let io_apic = IoApicDescription { address: PhysicalAddress(0xfec0_0000), first_gsi: Gsi(0) };
+    let io_apic = IoApicDescription { address: PhysicalAddress(0xfec0_0000), first_gsi: Gsi(0), id: 0 };
     assert_eq!(tables.io_apics.as_slice(), [io_apic]);
     assert_eq!(tables.nmi_inputs[..], [LocalInput::Lint1]);
     let irqs: Vec<u8> = tables.overrides.iter().map(|found| found.isa_irq).collect();

@@ -42,12 +42,22 @@ fn assert_bounded(tables: &PlatformTables) {
     assert!(tables.overrides.iter().all(|found| found.isa_irq < 16));
     assert!(tables.soft_off.is_none_or(|off| off.type_a < 8 && off.type_b < 8));
     assert!(tables.ecam_regions.iter().all(|region| region.range().is_some()));
+    let units = &tables.dma_remapping.units;
+    assert!(units.iter().all(|unit| unit.range().is_some()));
+    assert!(units.iter().flat_map(|unit| &unit.listed).all(|scope| !scope.path.is_empty()));
+}
+
+/// IOMMUs of every kind that there is.
+fn isolated() -> Vec<u8> {
+    let listed =
+        dmar_unit(0, 0, 0xfed9_1000, &[dmar_scope(1, 0, 0, &[2, 0]), dmar_scope(2, 0, 0, &[28, 0, 0, 0])]);
+    dmar(1, &[listed, dmar_unit(1, 0, 0xfed9_0000, &[dmar_scope(3, 0, 0xff, &[0, 0])])])
 }
 
 #[test]
 fn spoiled_tables_are_read_without_harm() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for good in [gce(), q35()] {
+    for good in [gce(), q35(), Machine::with_rsdt(&[isolated()])] {
         for round in 0..20_000 {
             let mut machine = good.clone();
             spoil(&mut machine, &mut random);
@@ -63,13 +73,14 @@ fn spoiled_tables_are_read_without_harm() {
 #[test]
 fn tables_cut_at_any_length_are_read_without_harm() {
     let entries = [local_apic(0, 1), local_x2apic(5, 1), io_apic(0xfec0_0000, 0), source_override(0, 2, 0)];
-    let whole = madt(&entries);
-    for length in 0..whole.len() {
-        let mut cut = whole[..length].to_vec();
-        if length >= 10 {
-            cut[4..8].copy_from_slice(&(length as u32).to_le_bytes());
-            fix_checksum(&mut cut, 9);
+    for whole in [madt(&entries), isolated()] {
+        for length in 0..whole.len() {
+            let mut cut = whole[..length].to_vec();
+            if length >= 10 {
+                cut[4..8].copy_from_slice(&(length as u32).to_le_bytes());
+                fix_checksum(&mut cut, 9);
+            }
+            assert_bounded(&read_tables(Some(PhysicalAddress(ROOT_POINTER)), &Machine::with_rsdt(&[cut])));
         }
-        assert_bounded(&read_tables(Some(PhysicalAddress(ROOT_POINTER)), &Machine::with_rsdt(&[cut])));
     }
 }
