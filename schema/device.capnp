@@ -40,6 +40,7 @@ struct PciFunctionInfo {
   interruptCount @9 :UInt16;
   owner @10 :UInt32;      # process that holds the claim, 0 when free or between owners
   claimed @11 :Bool;
+  isolated @12 :Bool;     # an IOMMU keeps its DMA inside the pools of its claim
 }
 
 interface PciInventory {
@@ -121,11 +122,12 @@ interface DmaPool {
   # Pinned, zeroed memory that one device may reach.
 
   allocate @0 (pages :UInt32) -> (memory :Memory.MemoryObject, busAddress :UInt64);
-  # Physically contiguous memory: byte i of it is at `busAddress` + i for the device.
+  # Memory that is contiguous for the device: byte i of it is at `busAddress` + i. Behind an IOMMU only the devices of this
+  # claim find anything there.
   # Errors: `overloaded` when the pool, the quota or the machine has no such run.
 
   usage @1 () -> (usedPages :UInt32, maximumPages :UInt32, mode :Text);
-  # `mode` is "direct" (no IOMMU: a driver that can start DMA is trusted) or names the IOMMU.
+  # `mode` is "direct" (no IOMMU: a driver that can start DMA is trusted) or "vt-d".
 }
 
 interface IoPort {

@@ -87,7 +87,11 @@ interface SystemInfo {
 
   summary @0 () -> (version :Text, commit :Text, bootLoader :Text, processors :UInt32, memoryFrames :UInt64,
                     freeFrames :UInt64, uptimeNanoseconds :UInt64, clockSource :Text, clockEvent :Text,
-                    machine :Text, dmaMode :Text, kernelFrames :UInt64);
+                    machine :Text, dmaMode :Text, kernelFrames :UInt64, interruptMode :Text,
+                    dmaFaults :UInt64, interruptFaults :UInt64);
+  # `dmaMode` is "direct" (no IOMMU: a driver that can start DMA is trusted) or "vt-d"; `interruptMode` is "direct" or
+  # "remapped" (a function raises its own interrupts alone). The faults are requests that the IOMMU refused, at least so
+  # many: of those that come at once it does not record all.
   processes @1 (start :UInt32) -> (processes :List(ProcessInfo), next :UInt32);
   handles @2 (process :UInt32, start :UInt32) -> (handles :List(HandleInfo), next :UInt32);
   processors @3 (start :UInt32) -> (processors :List(ProcessorInfo), next :UInt32);

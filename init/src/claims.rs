@@ -23,9 +23,6 @@ use supervision::{
 /// Waits between tries while a device is being reset or another process still has it; the sum is about 3 s.
 const WAITS: [u64; 9] = [10, 10, 20, 50, 100, 200, 500, 1000, 1000];
 
-/// Mode of DMA without an IOMMU (schema/device.capnp, `DmaPool.usage`).
-const DIRECT: &str = "direct";
-
 /// A capability, and what it is in words; `None` when an optional device is not there.
 pub(crate) type Claim = Result<Option<(Client, String)>, StartFailure>;
 
@@ -33,10 +30,9 @@ impl System {
     /// Claims the function that a rule picks.
     pub(crate) async fn claim_device(&self, unit: Unit, entry: &Entry, rule: &DeviceMatch) -> Claim {
         let mut functions = self.functions().await.map_err(|error| temporary("PCI inventory", &error))?;
-        let Some(address) = pick(&mut functions, rule) else {
+        let Some(Function { address, isolated, .. }) = pick(&mut functions, rule) else {
             return absent(rule, format!("there is no PCI function with {rule}"));
         };
-        let isolated = self.machine.dma_mode != DIRECT;
         if rule.dma == DmaMode::Isolated && !isolated {
             return absent(rule, format!("{address} is granted behind an IOMMU only, and there is none"));
         }

@@ -47,6 +47,8 @@ pub struct Function {
     pub device: u16,
     /// Class, subclass and programming interface.
     pub class: u32,
+    /// Whether an IOMMU keeps its DMA inside what it was given.
+    pub isolated: bool,
 }
 
 impl Function {
@@ -62,15 +64,21 @@ impl Function {
             device: address.get_device(),
             function: address.get_function(),
         };
-        Ok(Self { address, vendor: info.get_vendor(), device: info.get_device(), class: info.get_class() })
+        Ok(Self {
+            address,
+            vendor: info.get_vendor(),
+            device: info.get_device(),
+            class: info.get_class(),
+            isolated: info.get_isolated(),
+        })
     }
 }
 
 /// The function that a rule picks: of those that fit, in address order, the one that it counts to.
-pub fn pick(functions: &mut [Function], rule: &DeviceMatch) -> Option<Address> {
+pub fn pick(functions: &mut [Function], rule: &DeviceMatch) -> Option<Function> {
     functions.sort_unstable_by_key(|function| function.address);
-    let fitting = functions.iter().filter(|one| rule.fits(one.vendor, one.device, one.class));
-    fitting.map(|function| function.address).nth(rule.index.into())
+    let mut fitting = functions.iter().filter(|one| rule.fits(one.vendor, one.device, one.class));
+    fitting.nth(rule.index.into()).copied()
 }
 
 #[cfg(test)]
@@ -79,7 +87,8 @@ mod tests {
     use manifest::{DmaMode, Presence};
 
     fn function(bus: u8, device: u8, vendor: u16, number: u16, class: u32) -> Function {
-        Function { address: Address { segment: 0, bus, device, function: 0 }, vendor, device: number, class }
+        let address = Address { segment: 0, bus, device, function: 0 };
+        Function { address, vendor, device: number, class, isolated: false }
     }
 
     fn rule(vendor: Option<u16>, devices: &[u16], class: Option<u32>, index: u16) -> DeviceMatch {
@@ -94,7 +103,7 @@ mod tests {
             function(0, 3, 0x8086, 0x1000, 0x02_0000),
             function(0, 0, 0x8086, 0x29c0, 0x06_0000),
         ];
-        pick(&mut functions, rule).map(|address| address.to_string())
+        pick(&mut functions, rule).map(|function| function.address.to_string())
     }
 
     #[test]

@@ -32,7 +32,7 @@ async fn run(first: FirstProcess) -> Result<(), Error> {
         Ok(manifest) => manifest,
         Err(problems) => return refuse(&first, &problems).await,
     };
-    let system = System::new(first, machine, manifest).await?;
+    let system = System::new(first, manifest).await?;
     log::info!("manifest {}, entries: {}", system.manifest.name, system.manifest.entries.len());
     system.begin();
     Rc::clone(&system).watch_exits().await

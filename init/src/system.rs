@@ -1,7 +1,7 @@
 //! The supervision together with the capabilities that it is about.
 
 use crate::{binaries::Binaries, event::Event};
-use alloc::{rc::Rc, string::String, vec::Vec};
+use alloc::{rc::Rc, vec::Vec};
 use capnp::{Error, capability::Client};
 use core::{cell::RefCell, time::Duration};
 use manifest::Manifest;
@@ -13,8 +13,6 @@ use supervision::{Action, Availability, Ending, Supervision, Unit, status::Grant
 pub(crate) struct Machine {
     /// Frames of 4 KiB.
     pub(crate) frames: u64,
-    /// "direct", or the IOMMU's name.
-    pub(crate) dma_mode: String,
 }
 
 impl Machine {
@@ -24,8 +22,7 @@ impl Machine {
     /// Those of `SystemInfo.summary`.
     pub(crate) async fn read(first: &FirstProcess) -> Result<Self, Error> {
         let answer = first.system_info.summary_request().send().promise.await?;
-        let summary = answer.get()?;
-        Ok(Self { frames: summary.get_memory_frames(), dma_mode: summary.get_dma_mode()?.to_string()? })
+        Ok(Self { frames: answer.get()?.get_memory_frames() })
     }
 }
 
@@ -52,7 +49,6 @@ struct Held {
 /// The running system.
 pub(crate) struct System {
     pub(crate) first: FirstProcess,
-    pub(crate) machine: Machine,
     pub(crate) manifest: Manifest,
     pub(crate) binaries: Binaries,
     /// Signalled when any process has been reaped.
@@ -68,11 +64,7 @@ impl System {
     ///
     /// # Errors
     /// When the boot package is malformed, or the kernel gives no signal.
-    pub(crate) async fn new(
-        first: FirstProcess,
-        machine: Machine,
-        manifest: Manifest,
-    ) -> Result<Rc<Self>, Error> {
+    pub(crate) async fn new(first: FirstProcess, manifest: Manifest) -> Result<Rc<Self>, Error> {
         let binaries = Binaries::new(first.boot_package, first.boot_package_memory.clone())?;
         let held = manifest.entries.iter().map(|entry| Held {
             incarnation: Incarnation(0),
@@ -86,7 +78,6 @@ impl System {
             supervision: RefCell::new(Supervision::new(&manifest)),
             held: RefCell::new(held.collect()),
             first,
-            machine,
             manifest,
         }))
     }

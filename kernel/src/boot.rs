@@ -1,6 +1,7 @@
 //! From the boot loader (Limine boot protocol) to the first thread.
 
 use crate::arch::{cpu, processors};
+use crate::iommu;
 use crate::log_sink;
 use crate::machine::{self, KernelMemory};
 use crate::memory::{self, PAGE, PhysicalAddress, frames, kernel_space};
@@ -104,7 +105,7 @@ fn boot() -> Result<&'static cpu::Cpu, &'static str> {
         rates = measure();
     }
     time::init(rates.tsc);
-    let own = local.id();
+    let (own, mode) = (local.id(), local.mode());
     processors::init(local, &processor, &rates);
     let cpu =
         processors::make_current(0, own.0, processor.features).ok_or("no memory for the first processor")?;
@@ -126,6 +127,7 @@ fn boot() -> Result<&'static cpu::Cpu, &'static str> {
     if let Some(configuration) = machine::CONFIGURATION.get() {
         pci::enumerate(&mut *configuration.lock(), tables, &KernelMemory, &mut functions);
     }
+    iommu::init(tables, mode, &functions);
     pci_function::init(&functions);
     processors::start_all(&tables.processors, &processor, &rates);
     log::info!(

@@ -9,6 +9,7 @@
 //! | [`ipc`], [`message`], [`syscall`] | calls |
 //! | [`scheduler`], [`timers`], [`time`], [`reaper`] | who runs when, and what is left of the dead |
 //! | [`machine`], [`interrupts`] | what the platform crate found, and device vectors |
+//! | [`iommu`] | what of a device's DMA and interrupts gets through |
 #![no_std]
 #![no_main]
 
@@ -19,6 +20,7 @@ mod boot;
 mod error;
 mod first_process;
 mod interrupts;
+mod iommu;
 mod ipc;
 mod list;
 mod log_sink;

@@ -16,7 +16,7 @@
 //! 6. `Process` handle table, the list of all processes, the reaper's list, the thread of a `Notification`, the
 //!    signaller of a `Timer`, writability of a `MemoryObject`
 //! 7. run queues, timer heaps
-//! 8. configuration space, I/O APICs, the vector table
+//! 8. configuration space, I/O APICs, IOMMUs, the vector table
 //! 9. kernel space, frame bitmap, heap classes, log ring and serial port
 //!
 //! Two locks of one rank are never held together. An object that may be the last of its kind (an `Arc` of it) is

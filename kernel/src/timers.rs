@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::object::pci_function::PciFunctionState;
 use crate::object::thread::Thread;
 use crate::object::timer::Timer;
-use crate::{scheduler, time};
+use crate::{iommu, scheduler, time};
 use alloc::sync::Arc;
 use collections::{TimerHeap, TimerKey};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -21,6 +21,8 @@ pub enum Deadline {
     Timer(Arc<Timer>),
     /// The function has had time to reset.
     Reset(Arc<PciFunctionState>),
+    /// Faults of the IOMMU may be told again.
+    IommuFaults,
 }
 
 /// Where a deadline is, if it is armed. The position is only valid under the lock of that processor's queue.
@@ -63,6 +65,7 @@ impl Deadline {
             Self::Thread(thread) => &thread.timer,
             Self::Timer(timer) => &timer.slot,
             Self::Reset(function) => function.slot(),
+            Self::IommuFaults => iommu::slot(),
         }
     }
 }
@@ -134,6 +137,7 @@ pub fn expire(cpu: &cpu::Cpu) {
             }
             Some(Deadline::Timer(timer)) => timer.expired(now),
             Some(Deadline::Reset(function)) => function.reset_finished(),
+            Some(Deadline::IommuFaults) => iommu::hold_is_over(),
             None => break,
         }
     }

@@ -1,7 +1,8 @@
 //! DmaPool: pinned memory that one device may reach.
 //!
-//! Without an IOMMU (mode "direct") bus addresses are physical ones, and nothing but the driver keeps the device
-//! inside the pool: such a driver is trusted. The memory stays out of other use until the device has been made quiet.
+//! Behind an IOMMU (mode "vt-d") the device reaches the claim's domain, which holds its pools and nothing else. Without
+//! one (mode "direct") nothing but the driver keeps the device inside the pool: such a driver is trusted. Bus addresses are
+//! those of the domain, which are physical ones in both modes. The memory stays out of other use until the device has been made quiet.
 
 use super::Object;
 use super::account::{Account, Charge};
@@ -13,9 +14,6 @@ use crate::sync::Lock;
 use alloc::sync::Arc;
 use capnp::traits::HasTypeId;
 use schema::device_capnp::dma_pool;
-
-/// Name of the mode without an IOMMU.
-pub const DIRECT: &str = "direct";
 
 /// Most pages of one allocation: 4 MiB.
 const MAXIMUM_PAGES: u32 = 1024;
@@ -37,6 +35,7 @@ pub struct DmaPool {
 impl DmaPool {
     /// A pool of at most `maximum` pages, charged to `account`.
     pub fn new(claim: &Arc<Claim>, maximum: u32, account: &Arc<Account>) -> Result<Arc<Self>, Error> {
+        claim.dma_mode()?;
         let charge = Charge::object::<Self>(account)?;
         Ok(Arc::new(Self {
             id: super::new_id(),
@@ -58,10 +57,9 @@ impl DmaPool {
         let total = total.ok_or(Error::overloaded("the DMA pool is used up"))?;
         let charge = Charge::dma(&self.account, pages)?;
         let memory = MemoryObject::contiguous(pages, LIMIT, charge)?;
-        let address = memory.frame(0).ok_or(Error::failed("no frame"))?.0;
         *used = total;
         drop(used);
-        self.claim.add_memory(memory.clone())?;
+        let address = self.claim.add_memory(memory.clone())?;
         Ok((memory, address))
     }
 }
@@ -80,7 +78,7 @@ pub fn invoke(object: &Arc<DmaPool>, params: &Params, answer: &mut Answer) -> Re
             let mut usage = answer.root::<dma_pool::usage_results::Owned>()?;
             usage.set_used_pages(*object.used.lock());
             usage.set_maximum_pages(object.maximum);
-            usage.set_mode(DIRECT);
+            usage.set_mode(object.claim.dma_mode()?);
         }
         _ => return Err(Error::NO_METHOD),
     }

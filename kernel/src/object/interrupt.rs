@@ -11,6 +11,7 @@ use super::notification::Signaller;
 use super::pci_function::Claim;
 use crate::error::Error;
 use crate::interrupts;
+use crate::iommu;
 use crate::machine::{IO_APICS, KernelMemory};
 use crate::message::{Answer, Params};
 use crate::scheduler;
@@ -18,9 +19,11 @@ use crate::sync::Lock;
 use alloc::sync::Arc;
 use capnp::traits::HasTypeId;
 use core::sync::atomic::{AtomicU64, Ordering};
+use platform::acpi::Trigger;
 use platform::io_apic::Line;
-use platform::pci::{InterruptKind, InterruptMessage, MsixTable, Switch};
+use platform::pci::{InterruptKind, MsixTable, Switch};
 use platform::registers::Registers;
+use platform::vtd::Route;
 use platform::{ApicId, PhysicalMemory, Vector};
 use schema::device_capnp::{self, interrupt, legacy_interrupt_manager};
 use schema::system_capnp::interrupt_info;
@@ -127,22 +130,23 @@ impl Interrupt {
     }
 
     fn set_up(&self, apic_id: u32) -> Result<(), Error> {
-        let message = InterruptMessage::new(ApicId(apic_id), Vector(self.vector));
-        let message = message.ok_or(Error::failed("no processor can take message interrupts"))?;
+        let route =
+            Route { destination: ApicId(apic_id), vector: Vector(self.vector), trigger: Trigger::Edge };
+        let message = |claim: &Claim| iommu::message_route(claim.function(), claim.state.coverage, route);
         match &self.source {
             Source::Msix { claim, table, index } => {
-                table.set(*index, message);
+                table.set(*index, message(claim)?);
                 claim.configure(|function, configuration| function.set_msix(configuration, Switch::On))
             }
             Source::Msi { claim } => {
+                let message = message(claim)?;
                 claim.configure(|function, configuration| function.set_msi_message(configuration, message))
             }
             Source::PciLine { line, .. } | Source::IsaLine { line } => {
                 if interrupts::line_is_taken(line.gsi, self) {
                     return Err(Error::overloaded("the interrupt line has another owner"));
                 }
-                let set = IO_APICS.lock().set(*line, Vector(self.vector), ApicId(apic_id));
-                set.map_err(|_| Error::failed("no I/O APIC has this line"))
+                iommu::line_route(*line, self.vector, route.destination)
             }
         }
     }
@@ -231,6 +235,7 @@ impl Interrupt {
         let signaller = state.signaller.take();
         drop(state);
         drop(signaller);
+        iommu::end_route(self.vector);
         interrupts::free(self.vector);
     }
 

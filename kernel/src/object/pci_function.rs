@@ -6,7 +6,8 @@
 //!                                                        +-- does not answer --> broken
 //! ```
 //!
-//! The end of a claim, in this order: vectors masked, bus master off, reset started, registers unmapped everywhere, and
+//! The end of a claim, in this order: vectors masked, bus master off, reset started, registers unmapped everywhere, the
+//! function's domain taken from the IOMMU, which is waited for, and
 //! when the reset is over its DMA memory freed and the function offered again. A function that offers no reset gets
 //! [`SETTLE_TIME`] without bus mastering instead; its next driver resets it by its own means before it enables bus mastering.
 
@@ -18,6 +19,7 @@ use super::interrupt::Interrupt;
 use super::io_port::IoPort;
 use super::memory_object::MemoryObject;
 use crate::error::Error;
+use crate::iommu::{self, Isolation};
 use crate::machine::{CONFIGURATION, KernelMemory};
 use crate::message::{Answer, Params};
 use crate::sync::Lock;
@@ -32,6 +34,7 @@ use platform::pci::{
     MAXIMUM_BARS, PciAddress, Prefetch, Reset, ResetStep, Switch, Width, find_capability, start_reset,
 };
 use platform::registers::Registers;
+use platform::vtd::Coverage;
 use schema::device_capnp::{self, pci_function, pci_function_info, pci_inventory};
 use spin::Once;
 
@@ -45,15 +48,25 @@ enum Stage {
     Free,
     Claimed,
     /// Being reset; the device may still reach this memory.
-    Resetting(Option<Reset>, Vec<Arc<MemoryObject>>),
-    /// It did not answer after a reset; its memory stays out of use.
-    Broken(#[expect(dead_code, reason = "held, for the device may still reach it")] Vec<Arc<MemoryObject>>),
+    Resetting(Option<Reset>, Held),
+    /// It did not answer after a reset, or the IOMMU did not; its memory stays out of use.
+    Broken(#[expect(dead_code, reason = "held, for the device may still reach it")] Held),
+}
+
+/// What a device may still reach, and what says so.
+struct Held {
+    _memory: Vec<Arc<MemoryObject>>,
+    _isolation: Option<Isolation>,
 }
 
 /// One function of the inventory.
 pub struct PciFunctionState {
     /// What was found at boot.
     pub function: Function,
+    /// What is between it and memory.
+    pub coverage: Coverage,
+    /// Its place in the inventory.
+    index: u16,
     stage: Lock<Stage>,
     timer: TimerSlot,
     owner: AtomicU32,
@@ -67,9 +80,12 @@ static FUNCTIONS: Once<Vec<Arc<PciFunctionState>>> = Once::new();
 /// Takes over what was found at boot.
 pub fn init(functions: &Functions) {
     FUNCTIONS.call_once(|| {
-        let state = |function: &Function| {
+        let state = |(index, function): (usize, &Function)| {
             Arc::new(PciFunctionState {
                 function: *function,
+                coverage: iommu::coverage(functions, function),
+                // The platform keeps at most 256.
+                index: index as u16,
                 stage: Lock::new(Stage::Free),
                 timer: TimerSlot::new(),
                 owner: AtomicU32::new(0),
@@ -77,12 +93,18 @@ pub fn init(functions: &Functions) {
                 table: Once::new(),
             })
         };
-        functions.iter().map(state).collect()
+        functions.iter().enumerate().map(state).collect()
     });
 }
 
 fn all() -> &'static [Arc<PciFunctionState>] {
     FUNCTIONS.get().map_or(&[], Vec::as_slice)
+}
+
+/// The process that holds the function with this requester id, if one does.
+pub fn owner_of(requester: u16) -> Option<u32> {
+    let state = all().iter().find(|state| state.function.address.requester() == requester)?;
+    Some(state.owner.load(Ordering::Relaxed)).filter(|owner| *owner != 0)
 }
 
 /// Whether another function than `except` has registers in this range, so that a whole page must not be handed out.
@@ -116,36 +138,28 @@ impl PciFunctionState {
     /// The time that the reset asked for is over.
     pub fn reset_finished(self: &Arc<Self>) {
         let mut stage = self.stage.lock();
-        let Stage::Resetting(reset, memory) = &mut *stage else { return };
+        let Stage::Resetting(reset, _) = &mut *stage else { return };
         let step = match reset {
             Some(reset) => {
                 with_configuration(|configuration| reset.advance(configuration)).unwrap_or(ResetStep::Failed)
             }
             None => ResetStep::Done,
         };
-        let memory = core::mem::take(memory);
-        let (next, freed) = match step {
-            ResetStep::Wait(time) => {
-                let reset = reset.take();
-                (Some((reset, memory, time)), None)
-            }
-            ResetStep::Done => {
-                *stage = Stage::Free;
-                (None, Some(memory))
-            }
-            ResetStep::Failed => {
-                log::error!("pci: {}: does not answer after its reset; out of use", self.function.address);
-                *stage = Stage::Broken(memory);
-                (None, None)
-            }
-        };
-        if let Some((reset, memory, time)) = next {
-            *stage = Stage::Resetting(reset, memory);
+        if let ResetStep::Wait(time) = step {
             drop(stage);
             self.arm(time.as_nanos() as u64);
-        } else {
-            drop(stage);
+            return;
         }
+        let before = core::mem::replace(&mut *stage, Stage::Free);
+        let freed = match (step, before) {
+            (ResetStep::Failed, Stage::Resetting(_, held)) => {
+                log::error!("pci: {}: does not answer after its reset; out of use", self.function.address);
+                *stage = Stage::Broken(held);
+                None
+            }
+            (_, before) => Some(before),
+        };
+        drop(stage);
         drop(freed);
     }
 
@@ -174,6 +188,8 @@ struct Opened {
     interrupts: Vec<Arc<Interrupt>>,
     registers: Vec<Weak<DeviceMmio>>,
     memory: Vec<Arc<MemoryObject>>,
+    /// `None` at the end of the claim.
+    isolation: Option<Isolation>,
 }
 
 impl Claim {
@@ -209,16 +225,20 @@ impl Claim {
         Ok(())
     }
 
-    /// Remembers memory that the device may reach, to keep it until the device is quiet.
-    pub fn add_memory(&self, memory: Arc<MemoryObject>) -> Result<(), Error> {
+    /// Lets the device reach contiguous memory, and keeps that until the device is quiet. Gives its address for the device.
+    pub fn add_memory(&self, memory: Arc<MemoryObject>) -> Result<u64, Error> {
         let mut opened = self.opened.lock();
-        let room = self.check().and_then(|()| {
-            opened.memory.try_reserve(1).map_err(|_| Error::overloaded("the machine is out of memory"))
+        let added = self.check().and_then(|()| {
+            opened.memory.try_reserve(1).map_err(|_| Error::overloaded("the machine is out of memory"))?;
+            let start = memory.frame(0).ok_or(Error::failed("no frame"))?;
+            let isolation =
+                opened.isolation.as_mut().ok_or(Error::disconnected("the device was taken away"))?;
+            isolation.map(self.state.coverage, start, memory.pages())
         });
-        match room {
-            Ok(()) => {
+        match added {
+            Ok(address) => {
                 opened.memory.push(memory);
-                Ok(())
+                Ok(address)
             }
             Err(error) => {
                 drop(opened);
@@ -226,6 +246,13 @@ impl Claim {
                 Err(error)
             }
         }
+    }
+
+    /// Name of what is between the function and memory. Errors when none of its DMA gets through.
+    pub fn dma_mode(&self) -> Result<&'static str, Error> {
+        let opened = self.opened.lock();
+        let isolation = opened.isolation.as_ref().ok_or(Error::disconnected("the device was taken away"))?;
+        isolation.check().map(|()| isolation.name())
     }
 
     fn open_interrupt(
@@ -255,12 +282,13 @@ impl Claim {
         if self.ended.swap(true, Ordering::SeqCst) {
             return;
         }
-        let (interrupts, registers, memory) = {
+        let (interrupts, registers, memory, isolation) = {
             let mut opened = self.opened.lock();
             (
                 core::mem::take(&mut opened.interrupts),
                 core::mem::take(&mut opened.registers),
                 core::mem::take(&mut opened.memory),
+                opened.isolation.take(),
             )
         };
         for interrupt in &interrupts {
@@ -281,8 +309,16 @@ impl Claim {
         for registers in registers.iter().filter_map(Weak::upgrade) {
             registers.unmap_everywhere();
         }
-        *state.stage.lock() = Stage::Resetting(reset.ok().flatten(), memory);
+        let released =
+            isolation.as_ref().map_or(Ok(()), |isolation| isolation.release(state.coverage, &state.function));
+        let held = Held { _memory: memory, _isolation: isolation };
         state.owner.store(0, Ordering::Relaxed);
+        if let Err(error) = released {
+            log::error!("pci: {}: {}; out of use", state.function.address, error.reason);
+            *state.stage.lock() = Stage::Broken(held);
+            return;
+        }
+        *state.stage.lock() = Stage::Resetting(reset.ok().flatten(), held);
         state.arm(wait);
     }
 }
@@ -339,6 +375,7 @@ fn claim(state: &Arc<PciFunctionState>, params: &Params) -> Result<Arc<PciFuncti
         Stage::Resetting(..) => return Err(Error::overloaded("the function is being reset")),
         Stage::Broken(_) => return Err(Error::failed("the function did not answer after its reset")),
     }
+    let isolation = Isolation::new(state.coverage, &state.function, state.index, params.account())?;
     with_configuration(|configuration| state.function.enable_decoding(configuration))?;
     *stage = Stage::Claimed;
     drop(stage);
@@ -351,6 +388,7 @@ fn claim(state: &Arc<PciFunctionState>, params: &Params) -> Result<Arc<PciFuncti
             interrupts: Vec::new(),
             registers: Vec::new(),
             memory: Vec::new(),
+            isolation: Some(isolation),
         }),
     });
     *state.claim.lock() = Arc::downgrade(&claim);
@@ -393,6 +431,7 @@ fn write_info(state: &PciFunctionState, mut info: pci_function_info::Builder<'_>
     info.set_interrupt_count(count);
     info.set_owner(state.owner.load(Ordering::Relaxed));
     info.set_claimed(state.is_claimed());
+    info.set_isolated(matches!(state.coverage, Coverage::Unit(_)));
     let mut bars = info.init_bars(MAXIMUM_BARS as u32);
     for (index, bar) in function.bars.iter().enumerate() {
         let mut entry = bars.reborrow().get(index as u32);
@@ -524,6 +563,9 @@ pub fn invoke(object: &Arc<PciFunction>, params: &Params, answer: &mut Answer) -
             let enabled = params.root::<pci_function::set_bus_master_params::Owned>()?.get_enabled();
             if enabled && object.dma == Dma::Refused {
                 return Err(no_dma);
+            }
+            if enabled {
+                claim.dma_mode()?;
             }
             let switch = if enabled { Switch::On } else { Switch::Off };
             claim.configure(|function, configuration| function.set_bus_master(configuration, switch))?;

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::machine::{DESCRIPTION, POWER};
 use crate::memory::frames;
 use crate::message::{Answer, Params};
-use crate::{log_sink, time};
+use crate::{iommu, log_sink, time};
 use capnp::traits::HasTypeId;
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
@@ -104,7 +104,11 @@ pub fn invoke_system_info(params: &Params, answer: &mut Answer) -> Result<(), Er
             summary.set_free_frames(frames::free() as u64);
             summary.set_uptime_nanoseconds(time::now());
             summary.set_clock_event(processors::timer_name());
-            summary.set_dma_mode(super::dma_pool::DIRECT);
+            summary.set_dma_mode(iommu::mode());
+            iommu::look();
+            summary.set_interrupt_mode(iommu::interrupt_mode());
+            summary.set_dma_faults(iommu::dma_faults());
+            summary.set_interrupt_faults(iommu::interrupt_faults());
             let mut charged = 0;
             process::for_each(0, |process| {
                 charged += u64::from(process.account.frames()) + u64::from(process.account.dma_pages());

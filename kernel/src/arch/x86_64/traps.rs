@@ -8,6 +8,7 @@
 //! | 241 | TLB shootdown |
 //! | 242 | the local APIC's timer |
 //! | 243 | somebody follows the log, and this processor wrote to it |
+//! | 244 | an IOMMU refused something ([`crate::iommu`]) |
 //! | 255 | spurious |
 
 use super::context::Context;
@@ -15,7 +16,7 @@ use super::cpu::{self, Cpu};
 use super::{processors, tlb};
 use crate::object::process::Exit;
 use crate::panic::Interrupted;
-use crate::{interrupts, log_sink, panic, scheduler, timers};
+use crate::{interrupts, iommu, log_sink, panic, scheduler, timers};
 use core::sync::atomic::Ordering;
 use schema::process_capnp::ExitCause;
 use x86_64::registers::control::Cr2;
@@ -115,6 +116,7 @@ fn interrupt(cpu: &Cpu, vector: u8) {
         RESCHEDULE_VECTOR => cpu.reschedule.store(true, Ordering::Relaxed),
         TIMER_VECTOR => timers::expire(cpu),
         LOG_VECTOR => log_sink::signal_followers(),
+        iommu::FAULT_VECTOR => iommu::event(),
         _ => interrupts::arrived(vector),
     }
     processors::end_of_interrupt();
