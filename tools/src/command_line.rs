@@ -13,7 +13,7 @@ use crate::{
     kernel_file, manifest_check, package,
     paths::Paths,
     provenance::{self, Build},
-    qemu::{Boot, Disk, DiskDevice, Firmware, FirstSerial, Forward, Machine, Nic},
+    qemu::{Boot, Disk, DiskDevice, Firmware, FirstSerial, Forward, Iommu, Machine, Nic},
     run,
     smoke::{self, List},
 };
@@ -155,6 +155,9 @@ struct RunOptions {
     /// Memory in MiB.
     #[arg(long, default_value_t = 256)]
     memory: u32,
+    /// IOMMU; needs the machine type q35.
+    #[arg(long, value_enum, default_value = "none")]
+    iommu: Iommu,
     /// Network card.
     #[arg(long, value_enum, default_value = "modern")]
     nic: Nic,
@@ -241,6 +244,7 @@ fn run_machine(paths: &Paths, options: RunOptions) -> Result<ExitCode> {
         processor: options.cpu,
         processors: options.smp,
         memory: options.memory,
+        iommu: options.iommu,
         nic: Some(options.nic),
         forwards: vec![Forward { host: options.port, guest: 8080 }],
         first_serial: FirstSerial::Present,

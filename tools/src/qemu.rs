@@ -56,6 +56,27 @@ impl Nic {
     }
 }
 
+/// What is between a machine's devices and its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Iommu {
+    /// Nothing.
+    #[default]
+    None,
+    /// Intel's IOMMU, with interrupt remapping. Only on `q35`.
+    Intel,
+}
+
+impl Iommu {
+    /// How a card is put behind it: without this it goes around the IOMMU, as a part of the host would, and as legacy cards
+    /// always do.
+    const fn card_properties(self, nic: Nic) -> &'static str {
+        match (self, nic) {
+            (Self::Intel, Nic::Modern | Nic::Line) => ",iommu_platform=on",
+            (Self::None, _) | (_, Nic::Legacy | Nic::LegacyLine) => "",
+        }
+    }
+}
+
 /// Whether a machine has its first serial port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstSerial {
@@ -207,6 +228,8 @@ pub struct Machine {
     pub processors: u32,
     /// Memory in MiB.
     pub memory: u32,
+    /// What is between its devices and its memory.
+    pub iommu: Iommu,
     /// Its network card, if any.
     pub nic: Option<Nic>,
     /// Ports of the host that lead to it.
@@ -229,6 +252,7 @@ impl Machine {
             processor: "max".into(),
             processors: 1,
             memory: 256,
+            iommu: Iommu::None,
             nic: None,
             forwards: Vec::new(),
             first_serial: FirstSerial::Present,
@@ -251,6 +275,10 @@ impl Machine {
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg"]);
         command.args(["-machine", &self.board, "-cpu", &self.processor]);
         command.args(["-smp", &self.processors.to_string(), "-m", &self.memory.to_string()]);
+        // Before all other devices: those that come earlier are not behind it.
+        if self.iommu == Iommu::Intel {
+            command.args(["-device", "intel-iommu,intremap=on"]);
+        }
         self.add_network(&mut command);
         self.add_boot(&mut command)?;
         command.args(&self.more);
@@ -264,7 +292,11 @@ impl Machine {
             network += &format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
         }
         // Without an option ROM: the firmware need not boot from the network.
-        let card = format!("virtio-net-pci,netdev=net0,romfile=,{}", nic.properties());
+        let card = format!(
+            "virtio-net-pci,netdev=net0,romfile=,{}{}",
+            nic.properties(),
+            self.iommu.card_properties(nic)
+        );
         command.args(["-netdev", &network, "-device", &card]);
     }
 
@@ -348,6 +380,15 @@ mod tests {
         assert!(arguments.contains("-kernel l -initrd k,p -append a b"), "{arguments}");
         assert!(arguments.contains("hostfwd=tcp:127.0.0.1:8080-:80"), "{arguments}");
         assert!(arguments.contains("disable-modern=on"), "{arguments}");
+    }
+
+    #[test]
+    fn an_iommu_comes_before_what_is_behind_it() {
+        let mut machine = direct("k");
+        (machine.nic, machine.iommu) = (Some(Nic::Modern), Iommu::Intel);
+        let arguments = arguments(&machine);
+        let (iommu, card) = (arguments.find("intel-iommu"), arguments.find("iommu_platform=on"));
+        assert!(iommu.is_some() && iommu < card, "{arguments}");
     }
 
     #[test]

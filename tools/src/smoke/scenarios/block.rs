@@ -92,6 +92,16 @@ const CASES: &[Case] = &[
         scripts: &[(2, 300), (3, 40)],
     },
     Case {
+        name: "iommu-nvme",
+        about: "NVMe behind an IOMMU, a queue for each of two processors",
+        manifest: "manifests/tests/block-nvme.capnp",
+        board: "q35",
+        processors: 2,
+        controller: &["-device", "intel-iommu,intremap=on"],
+        disks: NVME,
+        scripts: &[(1, 200)],
+    },
+    Case {
         name: "block-nvme-pc-4",
         about: "NVMe on a conventional bus, blocks of 4096 bytes",
         manifest: "manifests/tests/block-nvme.capnp",

@@ -13,6 +13,7 @@ mod faults;
 mod gce;
 mod image;
 mod inside;
+mod iommu;
 mod live;
 mod loader;
 mod machines;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Scenario> {
         faults::scenarios(),
         panic::scenarios(),
         inside::scenarios(),
+        iommu::scenarios(),
         abuse::scenarios(),
         page::scenarios(),
         block::scenarios(),

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::live;
 use crate::{
     guest::Channel,
-    qemu::{Machine, Nic},
+    qemu::{Iommu, Machine, Nic},
     smoke::{Context, Scenario},
 };
 
@@ -52,15 +52,16 @@ pub fn scenarios() -> Vec<Scenario> {
         .map(|(process, nic)| {
             let name = format!("recovery-{process}-{}", format!("{nic:?}").to_lowercase());
             Scenario::new(name, "a killed process is back in time, with nothing lost", 180, move |context| {
-                recover(context, process, nic)
+                recover(context, process, nic, Iommu::None)
             })
         })
         .collect()
 }
 
-fn recover(context: &mut Context, process: &str, nic: Nic) -> Result<()> {
+/// Kills a process again and again, and looks for what is lost by it.
+pub fn recover(context: &mut Context, process: &str, nic: Nic, iommu: Iommu) -> Result<()> {
     let mut machine = Machine::new(context.direct("manifests/tests/hook.capnp")?);
-    machine.nic = Some(nic);
+    (machine.nic, machine.iommu) = (Some(nic), iommu);
     let (mut guest, address) = live::start(context, machine)?;
     let mut hook = Hook { channel: guest.hook()? };
     hook.channel.wait_for("hook ready")?;
