@@ -50,7 +50,7 @@ type Step = fn(SocketAddr) -> Result<()>;
 
 /// Everything against one system, so that what one leaves behind shows in the next.
 pub fn scenarios() -> Vec<Scenario> {
-    vec![Scenario::new("abuse-http", "a client that misbehaves harms nobody else", 150, |context| {
+    vec![Scenario::new("abuse-http", "a client that misbehaves harms nobody else", 300, |context| {
         let mut machine = Machine::new(context.direct("manifests/default.capnp")?);
         machine.nic = Some(Nic::Modern);
         let (guest, address) = live::start(context, machine)?;
