@@ -93,7 +93,7 @@ impl Interrupt {
         };
         let interrupt = Self::with_vector(source, processor, charge)?;
         if let Err(error) = interrupt.set_up(apic_id) {
-            interrupts::free(interrupt.vector);
+            interrupt.abandon();
             return Err(error);
         }
         Ok(interrupt)
@@ -107,7 +107,7 @@ impl Interrupt {
         let line = IO_APICS.lock().isa_line(irq);
         let interrupt = Self::with_vector(Source::IsaLine { line }, processor, charge)?;
         if let Err(error) = interrupt.set_up(apic_id) {
-            interrupts::free(interrupt.vector);
+            interrupt.abandon();
             return Err(error);
         }
         Ok(interrupt)
@@ -149,6 +149,13 @@ impl Interrupt {
                 iommu::line_route(*line, self.vector, route.destination)
             }
         }
+    }
+
+    /// Gives the vector back of an interrupt that was never set up. The source is left alone: it may be another's line.
+    fn abandon(&self) {
+        self.state.lock().detached = true;
+        iommu::end_route(self.vector);
+        interrupts::free(self.vector);
     }
 
     /// Whether this is the function's interrupt with that index.

@@ -375,8 +375,9 @@ fn claim(state: &Arc<PciFunctionState>, params: &Params) -> Result<Arc<PciFuncti
         Stage::Resetting(..) => return Err(Error::overloaded("the function is being reset")),
         Stage::Broken(_) => return Err(Error::failed("the function did not answer after its reset")),
     }
-    let isolation = Isolation::new(state.coverage, &state.function, state.index, params.account())?;
     with_configuration(|configuration| state.function.enable_decoding(configuration))?;
+    // Last of what can fail: a domain is taken from the IOMMU by the end of a claim alone.
+    let isolation = Isolation::new(state.coverage, &state.function, state.index, params.account())?;
     *stage = Stage::Claimed;
     drop(stage);
     state.owner.store(params.caller().process.id, Ordering::Relaxed);

@@ -177,17 +177,22 @@ impl<M: TableMemory> Unit<M> {
         self.command(command::REMAP_INTERRUPTS, command::REMAP_INTERRUPTS)
     }
 
-    /// Lets a function reach what its domain holds, and nothing else. It reached nothing before.
+    /// Lets a function reach what its domain holds, and nothing else. It reached nothing before, and is no bus master yet.
     pub fn attach(&mut self, requester: u16, domain: &Domain<impl TableMemory>) -> Result<(), UnitError> {
         let place = self.context(requester)?;
         let high = domain.levels().address_width() | u64::from(domain.id()) << 8;
         self.memory.write(place.table, place.index + 1, high);
         // Requests without an address space id are translated by the second-level tables: type 0. [VT-d-4.1 9.3]
         self.memory.write(place.table, place.index, domain.top().address().0 | PRESENT);
-        match self.capability.caching {
+        let told = match self.capability.caching {
             Caching::OnlyPresent => Ok(()),
             Caching::All => self.invalidate(&[Invalidation::Contexts, Invalidation::Translations]),
+        };
+        if told.is_err() {
+            // The domain will be dropped.
+            self.memory.write(place.table, place.index, 0);
         }
+        told
     }
 
     /// Takes everything from a function. When it returns without an error, nothing of the domain is reached any more.
