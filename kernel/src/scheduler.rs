@@ -396,12 +396,15 @@ fn idle(cpu: &Cpu) {
     cpu.idle.store(true, Ordering::SeqCst);
     IDLE.fetch_or(1 << cpu.index, Ordering::SeqCst);
     let start = time::ticks();
+    cpu.idle_since.store(start, Ordering::Relaxed);
     if cpu.ready_top.load(Ordering::SeqCst) == 0 && !reaper::has_work() {
         processors::halt();
     }
     IDLE.fetch_and(!(1 << cpu.index), Ordering::SeqCst);
     cpu.idle.store(false, Ordering::SeqCst);
     let now = time::ticks();
-    cpu.idle_time.fetch_add(now.wrapping_sub(start), Ordering::Relaxed);
+    // In this order nobody counts this time twice.
+    cpu.idle_since.store(0, Ordering::Relaxed);
+    cpu.idle_time.fetch_add(now.wrapping_sub(start), Ordering::Release);
     cpu.switched_at.set(now);
 }

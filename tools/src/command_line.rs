@@ -161,6 +161,9 @@ struct RunOptions {
     /// Network card.
     #[arg(long, value_enum, default_value = "modern")]
     nic: Nic,
+    /// The machine has no network card.
+    #[arg(long, conflicts_with_all = ["nic", "port"])]
+    no_nic: bool,
     /// Port of this machine that leads to the guest's port 8080.
     #[arg(long, default_value_t = 8080)]
     port: u16,
@@ -173,6 +176,18 @@ struct RunOptions {
     /// More arguments for QEMU, behind `--`.
     #[arg(last = true)]
     more: Vec<String>,
+}
+
+impl RunOptions {
+    /// What is written onto the disk.
+    fn recipe(&self, loader: Loader) -> Recipe<'_> {
+        Recipe { manifest: &self.manifest, loader, command_line: &self.append, size: Mebibytes(self.size) }
+    }
+
+    /// What leads to the guest from outside.
+    fn forwards(&self) -> Vec<Forward> {
+        if self.no_nic { Vec::new() } else { vec![Forward { host: self.port, guest: 8080 }] }
+    }
 }
 
 /// Does what the command line says.
@@ -228,8 +243,7 @@ fn run_machine(paths: &Paths, options: RunOptions) -> Result<ExitCode> {
     let boot = match options.disk {
         Some(loader) => {
             let image = paths.disk_image();
-            let recipe = Recipe { command_line: &options.append, ..Recipe::new(&options.manifest, loader) };
-            image::build(paths, recipe, &image)?;
+            image::build(paths, options.recipe(loader), &image)?;
             let disk = Disk { device: options.disk_device, ..Disk::raw(image) };
             Boot::Disk { disk, firmware: options.firmware }
         }
@@ -239,14 +253,15 @@ fn run_machine(paths: &Paths, options: RunOptions) -> Result<ExitCode> {
             Boot::Direct { loader: paths.loader(), kernel: stripped_kernel(paths)?, package }
         }
     };
+    let forwards = options.forwards();
     let machine = Machine {
         board: options.machine,
         processor: options.cpu,
         processors: options.smp,
         memory: options.memory,
         iommu: options.iommu,
-        nic: Some(options.nic),
-        forwards: vec![Forward { host: options.port, guest: 8080 }],
+        nic: (!options.no_nic).then_some(options.nic),
+        forwards,
         first_serial: FirstSerial::Present,
         boot,
         command_line: options.append,
@@ -260,4 +275,32 @@ fn stripped_kernel(paths: &Paths) -> Result<PathBuf> {
     let output = paths.image_folder().join("kernel");
     package::write(&output, &kernel_file::read(&paths.kernel())?)?;
     Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::{CommandLine, Loader, RunOptions, Verb};
+
+    fn run_options(arguments: &[&str]) -> RunOptions {
+        let words = ["capos-tools", "run"].iter().chain(arguments);
+        match CommandLine::try_parse_from(words).map(|line| line.verb) {
+            Ok(Verb::Run(options)) => options,
+            _ => panic!("{arguments:?} are not taken"),
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_run_is_as_large_as_was_said() {
+        let options = run_options(&["--disk", "grub", "--size", "300", "--append", "word"]);
+        let recipe = options.recipe(Loader::Grub);
+        assert_eq!((recipe.size.0, recipe.command_line), (300, "word"));
+    }
+
+    #[test]
+    fn without_a_card_nothing_is_forwarded() {
+        assert!(run_options(&["--no-nic"]).forwards().is_empty());
+        assert_eq!(run_options(&["--port", "81"]).forwards()[0].host, 81);
+    }
 }

@@ -10,6 +10,9 @@ use anyhow::{Context as _, Result};
 /// Name of the folder, beside a disk image, of its forms for clouds.
 pub const FORMS: &str = "cloud-image";
 
+/// Name, beside a disk image, of the archive with the larger disk for Compute Engine.
+pub const CLOUDBOOT_ARCHIVE: &str = "capos-disk.tar.gz";
+
 /// The repository and what was built from it.
 #[derive(Clone, Debug)]
 pub struct Paths {
@@ -74,7 +77,7 @@ impl Paths {
 
     /// The archive of [`Self::cloudboot_disk`].
     pub fn cloudboot_archive(&self) -> PathBuf {
-        self.target.join("capos-disk.tar.gz")
+        self.target.join(CLOUDBOOT_ARCHIVE)
     }
 
     fn bare(&self, name: &str) -> PathBuf {

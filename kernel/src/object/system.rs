@@ -187,11 +187,18 @@ fn list_processors(params: &Params, answer: &mut Answer) -> Result<(), Error> {
     let count = cpu::all().skip(start).take(PROCESSORS_PER_ANSWER).count();
     let results = answer.root::<system_info::processors_results::Owned>()?;
     let mut list = results.init_processors(count as u32);
+    let now = time::ticks();
     for (index, cpu) in cpu::all().skip(start).take(count).enumerate() {
         let mut entry = list.reborrow().get(index as u32);
         entry.set_index(cpu.index);
         entry.set_apic_id(cpu.apic_id);
-        entry.set_idle_nanoseconds(time::ticks_to_nanoseconds(cpu.idle_time.load(Ordering::Relaxed)));
+        // A processor that nothing wakes has been idle too.
+        let before = cpu.idle_time.load(Ordering::Acquire);
+        let present = match cpu.idle_since.load(Ordering::Relaxed) {
+            0 => 0,
+            since => now.saturating_sub(since),
+        };
+        entry.set_idle_nanoseconds(time::ticks_to_nanoseconds(before + present));
         entry.set_interrupts(cpu.interrupts.load(Ordering::Relaxed));
     }
     Ok(())

@@ -30,7 +30,7 @@ use crate::{
     cloud::{self, Form, digest, hex},
     image::{Loader, loader_tool},
     package,
-    paths::{FORMS, Paths},
+    paths::{CLOUDBOOT_ARCHIVE, FORMS, Paths},
     progress::Progress,
 };
 
@@ -44,8 +44,8 @@ pub struct Build<'a> {
     pub compiler: &'a Path,
 }
 
-/// Writes the record and the list of components of a disk image, and of its packaged forms that are in the folder
-/// [`FORMS`] beside it.
+/// Writes the record and the list of components of a disk image, of its packaged forms that are in the folder [`FORMS`]
+/// beside it, and of [`CLOUDBOOT_ARCHIVE`].
 pub fn write(paths: &Paths, image: &Path, build: &Build<'_>) -> Result<()> {
     let (name, sha, parts) = read(image)?;
     let locked = lock::read(&paths.root)?;
@@ -54,8 +54,10 @@ pub fn write(paths: &Paths, image: &Path, build: &Build<'_>) -> Result<()> {
     let list = list_file(&record_file(image));
     write_json(&list, &components)?;
 
+    let archive = cloudboot_archive(image, &parts);
     let mut subjects = parts;
     subjects.insert(name, sha);
+    subjects.extend(archive);
     for form in Form::ALL {
         let file = image.with_file_name(FORMS).join(form.file_name());
         if !file.exists() {
@@ -85,6 +87,20 @@ pub fn write(paths: &Paths, image: &Path, build: &Build<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The archive beside an image of the larger disk for Compute Engine, when it is there and has the same parts.
+fn cloudboot_archive(image: &Path, parts: &Parts) -> Option<(String, Sha)> {
+    let archive = image.with_file_name(CLOUDBOOT_ARCHIVE);
+    if !archive.exists() {
+        return None;
+    }
+    match read(&archive) {
+        Ok((name, sha, found)) if found == *parts => return Some((name, sha)),
+        Ok(_) => println!("{} is not of this build, and left out", archive.display()),
+        Err(error) => println!("{} is left out: {error:#}", archive.display()),
+    }
+    None
+}
+
 /// Checks an image, raw or packaged, against a record, and prints every difference.
 pub fn verify(image: &Path, record: &Path) -> Result<ExitCode> {
     let problems = problems(image, record)?;
@@ -95,7 +111,9 @@ pub fn verify(image: &Path, record: &Path) -> Result<ExitCode> {
         println!("{} is what {} says", image.display(), record.display());
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}: {} differences from {}", image.display(), problems.len(), record.display());
+    let count = problems.len();
+    let differences = if count == 1 { "difference" } else { "differences" };
+    println!("{}: {count} {differences} from {}", image.display(), record.display());
     Ok(ExitCode::FAILURE)
 }
 

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    Image, differences, list_file, problems, read, read_record, record_file, statement::Statement, write_json,
+    Image, cloudboot_archive, differences, list_file, problems, read, read_record, record_file,
+    statement::Statement, write_json,
 };
 use crate::{
     cloud::{Form, digest, package_form},
@@ -207,4 +208,22 @@ fn a_changed_image_is_found() {
     let verdict = example.verdict(&example.image);
     assert_eq!(verdict.len(), 1, "{verdict:?}");
     assert!(verdict[0].starts_with("capos-image.cdx.json has sha256 44136fa355"), "{verdict:?}");
+}
+
+#[test]
+fn an_archive_beside_the_image_is_recorded_when_it_is_of_the_same_build() {
+    let example = Example::new();
+    let parts = &example.contents.2;
+    assert_eq!(cloudboot_archive(&example.image, parts), None);
+
+    let archive = example.folder.path().join("capos-disk.tar.gz");
+    package_form(Form::GcpArchive, &example.image, &archive).expect("packaged");
+    let expected = ("capos-disk.tar.gz".into(), digest(&archive).expect("a hash"));
+    assert_eq!(cloudboot_archive(&example.image, parts), Some(expected));
+
+    let mut others = parts.clone();
+    others.remove("boot-code");
+    assert_eq!(cloudboot_archive(&example.image, &others), None);
+    std::fs::write(&archive, b"no archive").expect("written");
+    assert_eq!(cloudboot_archive(&example.image, parts), None);
 }

@@ -39,8 +39,10 @@ pub struct Cpu {
     pub apic_id: u32,
     /// When the current thread began to run, as a time stamp.
     pub switched_at: Cell<u64>,
-    /// Time stamps spent idle.
+    /// Time stamps spent idle, without the present time.
     pub idle_time: AtomicU64,
+    /// When the present idle time began, as a time stamp; 0 while something runs.
+    pub idle_since: AtomicU64,
     /// Interrupts taken.
     pub interrupts: AtomicU64,
     /// Something became ready that may have to run now.
@@ -91,6 +93,7 @@ impl Cpu {
             apic_id,
             switched_at: Cell::new(0),
             idle_time: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
             interrupts: AtomicU64::new(0),
             reschedule: AtomicBool::new(false),
             idle: AtomicBool::new(false),
