@@ -47,6 +47,8 @@ pub mod block;
 mod fault;
 pub mod frame;
 mod header;
+#[cfg(test)]
+mod hostile;
 mod items;
 mod memory;
 pub mod stream;

@@ -3,7 +3,8 @@
 use super::{
     Answer, BlockLayout, Buffers, ClientSide, DriverSide, Operation, Request, Status, Tag, WriteMode,
 };
-use crate::{HeapMemory, LayoutError, PeerFault, SharedMemory, Sleep};
+use crate::hostile::{Random, poke};
+use crate::{HeapMemory, LayoutError, PeerFault, Sleep};
 use std::{
     sync::{Arc, mpsc},
     thread,
@@ -33,14 +34,6 @@ fn queue(layout: BlockLayout) -> Queue {
 
 fn read(tag: u16) -> Request {
     Request { tag: Tag(tag), operation: Operation::Read, block: 7, blocks: 2, offset: 512 }
-}
-
-/// Writes a raw word of the rings object, as a hostile peer can.
-fn poke(rings: &Arc<HeapMemory>, offset: usize, value: u32) {
-    assert!(offset + 4 <= rings.len());
-    let pointer = rings.as_ptr().as_ptr().wrapping_add(offset).cast::<u32>();
-    // SAFETY: inside the allocation (checked) and aligned by the callers' offsets; one thread only.
-    unsafe { pointer.write_volatile(value) }
 }
 
 /// Puts raw words into a ring as its first item and moves the producer's position to 1.
@@ -206,18 +199,6 @@ fn buffers_are_bounded() {
     assert_eq!(bytes, [1, 2]);
     assert_eq!(buffers.with(usize::MAX, 2, |_| ()), None);
     assert_eq!(buffers.with_mut(0, 3, |bytes| bytes.len()), Some(3));
-}
-
-/// Xorshift: a small generator whose run can be repeated from its seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
 }
 
 #[test]

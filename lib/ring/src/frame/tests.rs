@@ -1,7 +1,8 @@
 //! Sessions between two honest sides, two threads at full speed, and hostile peers.
 
 use super::{ClientSide, ClientWants, FrameLayout, NicSide, NicWants, Ring, descriptor::Descriptor};
-use crate::{HeapMemory, LayoutError, PeerFault, SharedMemory, Sleep, header::Header, memory::Region};
+use crate::hostile::{Random, poke};
+use crate::{HeapMemory, LayoutError, PeerFault, Sleep, header::Header, memory::Region};
 use std::{
     sync::{
         Arc,
@@ -28,14 +29,6 @@ fn session(layout: FrameLayout) -> Session {
     let nic = NicSide::new(&rings, layout).expect("rings fit");
     let client = ClientSide::new(&rings, &buffers, layout).expect("rings fit");
     Session { rings, nic, client }
-}
-
-/// A raw word of the rings object, as a hostile peer reaches it.
-fn poke(rings: &Arc<HeapMemory>, offset: usize, value: u32) {
-    assert!(offset + 4 <= rings.len());
-    let pointer = rings.as_ptr().as_ptr().wrapping_add(offset).cast::<u32>();
-    // SAFETY: inside the allocation (checked) and aligned by the callers' offsets; one thread only.
-    unsafe { pointer.write_volatile(value) }
 }
 
 /// Puts a raw descriptor into a ring and moves the producer's position.
@@ -221,18 +214,6 @@ fn a_ring_that_stays_full_is_a_fault() {
     forge(&session, Ring::Free, 0, word(0, 0, 0));
     let buffer = session.nic.take_free().expect("good").expect("a buffer");
     assert_eq!(session.nic.deliver(buffer, 0, 1), Err(PeerFault::Full));
-}
-
-/// Xorshift: a small generator whose run can be repeated from its seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
 }
 
 #[test]
