@@ -32,8 +32,9 @@ pub fn measure(context: &mut Context, folder: &Path) -> Result<Vec<Measurement>>
     let plugin = build_plugin(context, folder)?;
     let counts = folder.join("nvme.counts");
     let disk = folder.join("nvme.disk");
-    // Not of zeroes alone, and not with holes.
+    // Not of zeroes alone, not with holes, and settled: a write to a page that the host is writing back waits for it.
     fs::write(&disk, [0x5a].repeat(DISK_BYTES as usize))?;
+    fs::File::open(&disk)?.sync_all()?;
     let argument = format!("{},log={},entry=0", plugin.display(), counts.display());
     let jobs = run(context, folder, &disk, &["-plugin", &argument])?;
     let text = fs::read_to_string(&counts).with_context(|| counts.display().to_string())?;
