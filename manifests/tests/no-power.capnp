@@ -1,4 +1,4 @@
-@0x9b6f1f6d2a51e110;
+@0x9b6f1f6d2a51e135;
 # The prompt alone, without the right to reboot and halt, and without a network to ask.
 
 using Manifest = import "../../schema/manifest.capnp";

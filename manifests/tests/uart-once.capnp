@@ -1,4 +1,4 @@
-@0x9b6f1f6d2a51e112;
+@0x9b6f1f6d2a51e133;
 # The default system with a serial driver that is not started again, and the test hook.
 
 using import "../../schema/manifest.capnp".Manifest;

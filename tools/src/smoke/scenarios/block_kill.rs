@@ -145,13 +145,13 @@ fn kill(context: &mut Context, case: &Case) -> Result<()> {
 }
 
 /// Waits for a line of the load, unless it says that it failed.
-fn running(guest: &mut crate::guest::Guest, text: &str) -> Result<()> {
+pub(super) fn running(guest: &mut crate::guest::Guest, text: &str) -> Result<String> {
     let line = guest.wait_until(text, |line| line.contains(text) || line.contains("block-load: FAILED"))?;
     ensure!(line.contains(text), "{line}");
-    Ok(())
+    Ok(line)
 }
 
-fn order(hook: &mut Channel, order: &str) -> Result<String> {
+pub(super) fn order(hook: &mut Channel, order: &str) -> Result<String> {
     hook.send(order)?;
     let answer = hook.receive()?;
     let answer = answer.strip_prefix("ok").with_context(|| format!("{order}: {answer}"))?;
@@ -191,7 +191,7 @@ fn ensure_same(before: &Usage, after: &Usage) -> Result<()> {
 
 /// Each block of a place must be one version of it, and neighbours at most one version apart: that of the last write that
 /// was answered, and that of the one that was not. Returns the newest.
-fn check_image(bytes: &[u8], block_bytes: usize) -> Result<u64> {
+pub(super) fn check_image(bytes: &[u8], block_bytes: usize) -> Result<u64> {
     let mut newest = 0;
     for place in 0..PLACES {
         let mut versions = Vec::new();

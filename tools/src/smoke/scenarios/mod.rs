@@ -4,6 +4,7 @@ mod abuse;
 mod block;
 mod block_kill;
 mod block_partitions;
+mod block_stall;
 mod block_virtio;
 mod boot;
 mod cloud;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Scenario> {
         block::scenarios(),
         block_partitions::scenarios(),
         block_kill::scenarios(),
+        block_stall::scenarios(),
         machines::scenarios(),
         gce::scenarios(),
     ]
