@@ -30,6 +30,9 @@
 #![cfg_attr(target_os = "none", no_std)]
 
 extern crate alloc;
+// The tests share a file with programs, which know this crate by its name.
+#[cfg(test)]
+extern crate self as rt;
 
 mod address_ranges;
 mod answers;

@@ -2,6 +2,7 @@
 mod calls;
 mod capabilities;
 mod echo;
+mod echo_server;
 mod hostile;
 mod kernel;
 mod machine;

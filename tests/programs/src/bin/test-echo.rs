@@ -5,140 +5,18 @@
 
 extern crate alloc;
 
+// The runtime's own tests have the same server.
+#[path = "../../../../lib/rt/src/tests/echo_server.rs"]
+mod echo_server;
+
 use alloc::rc::Rc;
 use capnp::Error;
-use core::{cell::Cell, future::pending, time::Duration};
-use schema::test_capnp::echo::{self, Failure};
+use core::future::pending;
+use echo_server::Echo;
 
 rt::program!(run);
 
 async fn run(environment: rt::Environment) -> Result<(), Error> {
     environment.export("echo", Echo::client(&Rc::default())).await?;
     pending().await
-}
-
-/// What all objects of the server share.
-#[derive(Default)]
-struct Counts {
-    objects: Cell<u32>,
-    waiting: Cell<u32>,
-}
-
-/// Adds one to a count as long as it lives.
-struct Counted<'a>(&'a Cell<u32>);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a Cell<u32>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
-struct Echo {
-    counts: Rc<Counts>,
-}
-
-impl Echo {
-    fn client(counts: &Rc<Counts>) -> echo::Client {
-        counts.objects.set(counts.objects.get() + 1);
-        rt::serve(Rc::new(Self { counts: Rc::clone(counts) }))
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        self.counts.objects.set(self.counts.objects.get() - 1);
-    }
-}
-
-impl echo::Server for Echo {
-    async fn echo(
-        self: Rc<Self>,
-        params: echo::EchoParams,
-        mut results: echo::EchoResults,
-    ) -> Result<(), Error> {
-        results.get().set_value(params.get()?.get_value());
-        Ok(())
-    }
-
-    async fn blob(
-        self: Rc<Self>,
-        params: echo::BlobParams,
-        mut results: echo::BlobResults,
-    ) -> Result<(), Error> {
-        results.get().set_data(params.get()?.get_data()?);
-        Ok(())
-    }
-
-    async fn never(self: Rc<Self>, _: echo::NeverParams, _: echo::NeverResults) -> Result<(), Error> {
-        let _waiting = Counted::new(&self.counts.waiting);
-        pending().await
-    }
-
-    async fn fail(self: Rc<Self>, params: echo::FailParams, _: echo::FailResults) -> Result<(), Error> {
-        let params = params.get()?;
-        let reason = params.get_reason()?.to_string()?;
-        Err(match params.get_kind()? {
-            Failure::Failed => Error::failed(reason),
-            Failure::Overloaded => Error::overloaded(reason),
-            Failure::Disconnected => Error::disconnected(reason),
-            Failure::Unimplemented => Error::unimplemented(reason),
-        })
-    }
-
-    async fn child(
-        self: Rc<Self>,
-        _: echo::ChildParams,
-        mut results: echo::ChildResults,
-    ) -> Result<(), Error> {
-        results.get().set_echo(Self::client(&self.counts));
-        Ok(())
-    }
-
-    async fn same(
-        self: Rc<Self>,
-        params: echo::SameParams,
-        mut results: echo::SameResults,
-    ) -> Result<(), Error> {
-        results.get().set_echo(params.get()?.get_echo()?);
-        Ok(())
-    }
-
-    async fn call_back(
-        self: Rc<Self>,
-        params: echo::CallBackParams,
-        mut results: echo::CallBackResults,
-    ) -> Result<(), Error> {
-        let params = params.get()?;
-        let mut request = params.get_echo()?.echo_request();
-        request.get().set_value(params.get_value());
-        results.get().set_value(request.send().promise.await?.get()?.get_value());
-        Ok(())
-    }
-
-    async fn objects(
-        self: Rc<Self>,
-        _: echo::ObjectsParams,
-        mut results: echo::ObjectsResults,
-    ) -> Result<(), Error> {
-        results.get().set_count(self.counts.objects.get());
-        results.get().set_waiting(self.counts.waiting.get());
-        Ok(())
-    }
-
-    async fn later(
-        self: Rc<Self>,
-        params: echo::LaterParams,
-        mut results: echo::LaterResults,
-    ) -> Result<(), Error> {
-        rt::sleep(Duration::from_nanos(params.get()?.get_nanoseconds())).await;
-        results.get().set_echo(Self::client(&self.counts));
-        Ok(())
-    }
 }
