@@ -32,3 +32,28 @@ interface Echo {
   later @8 (nanoseconds :UInt64) -> (echo :Echo);
   # A new object, after a while.
 }
+
+interface Load {
+  # A client that works without a pause while faults are injected. It checks all that it gets.
+
+  mark @0 ();
+  # Begins to measure pauses anew.
+
+  state @1 () -> (moved :UInt64, sessions :UInt32, longestPause :UInt64, presentPause :UInt64, failure :Text);
+  # What it moved so far, in bytes or requests; how many sessions it opened; the longest time in which nothing moved since
+  # the last `mark`, and the time since something moved, in nanoseconds; what was wrong, empty when all was right.
+}
+
+interface FaultInjector {
+  # A process between a driver and its device.
+
+  enum Fault {
+    descriptor @0;  # a word of the memory that holds the device's queues
+    register @1;    # a register of the device
+    interrupt @2;   # an interrupt is not passed on
+  }
+
+  inject @0 (fault :Fault, seed :UInt64) -> (what :Text);
+  # Does it now, or at the next occasion; the seed decides what exactly. Answers with what was done, in words.
+  # Errors: `failed` while the driver has not set its device up.
+}

@@ -8,4 +8,6 @@ pub mod checks;
 pub mod compute;
 pub mod faults;
 pub mod memory;
+pub mod progress;
 pub mod raw;
+pub mod stream;

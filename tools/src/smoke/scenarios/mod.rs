@@ -24,6 +24,7 @@ mod panic;
 mod ping;
 mod provenance;
 mod recovery;
+mod stream;
 mod uart;
 mod wire;
 
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Scenario> {
         uart::scenarios(),
         diag::scenarios(),
         recovery::scenarios(),
+        stream::scenarios(),
         faults::scenarios(),
         panic::scenarios(),
         inside::scenarios(),
