@@ -12,7 +12,7 @@ IMAGE_SIZE ?= 256
 # What verify-provenance checks, and against which record; by default what build-provenance wrote.
 IMAGE ?=
 RECORD ?=
-# Smoke scenarios: those whose names contain one of these words; all when empty.
+# Smoke scenarios: those whose names contain one of these words; all when empty. Parts of the benchmarks, as network.
 NAME ?=
 # More options of the tool's `run`, as --smp 4 --memory 128 --nic legacy.
 RUN ?=
@@ -161,7 +161,7 @@ graph: $(SETUP)/build ## Draws who holds what in MANIFEST, as SVG in the build f
 	$(TOOLS) graph $(MANIFEST) $(CARGO_TARGET_DIR)/graph/$(basename $(notdir $(MANIFEST))).svg
 
 bench: build $(SETUP)/run ## Counts instructions and compares them with the limits
-	$(TOOLS) bench
+	$(TOOLS) bench $(NAME)
 
 clean: ## Removes all that was built, and what was chosen at set-up
 	rm -rf $(CARGO_TARGET_DIR)

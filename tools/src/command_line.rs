@@ -110,7 +110,10 @@ enum Verb {
         list: bool,
     },
     /// Counts instructions and compares them with the limits.
-    Bench,
+    Bench {
+        /// Only these parts: kernel, boot, programs, nvme, network; all when empty.
+        names: Vec<String>,
+    },
     /// Checks boot manifests.
     Check {
         /// `[--memory MIB] MANIFEST...`
@@ -227,7 +230,7 @@ pub fn run() -> Result<ExitCode> {
         }
         Verb::RunCloudImages => return cloud::run_images(paths),
         Verb::Run(options) => return run_machine(&paths, options),
-        Verb::Bench => return bench::run(paths),
+        Verb::Bench { names } => return bench::run(paths, &names),
         Verb::Smoke { names, list } => {
             return smoke::run(paths, &names, if list { List::Only } else { List::Not });
         }

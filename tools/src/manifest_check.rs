@@ -92,7 +92,7 @@ pub fn binaries(root: &Path) -> Result<Vec<String>, String> {
     for programs in ["tests/programs/src/bin", "tests/bench/src/bin"].map(|folder| root.join(folder)) {
         if programs.exists() {
             names.extend(stems(&programs, |path| {
-                path.extension().is_some_and(|extension| extension == "rs")
+                path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").exists()
             })?);
         }
     }

@@ -6,6 +6,7 @@
 
 mod block;
 mod boot;
+mod net;
 mod report;
 mod table;
 
@@ -28,29 +29,49 @@ const DONE: &str = "UB-DONE";
 /// How long one machine may take.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// Measures everything, writes `results.json` and `table.md`, and prints the table.
-pub fn run(paths: Paths) -> Result<ExitCode> {
+/// A part that can be measured alone.
+type Part = (&'static str, fn(&mut Context, &Path) -> Result<Vec<Measurement>>);
+
+const PARTS: [Part; 5] = [
+    ("kernel", kernel),
+    ("boot", boot::measure),
+    ("programs", programs),
+    ("nvme", block::measure),
+    ("network", net::measure),
+];
+
+/// Measures the parts of these names, or everything; writes `results.json` and `table.md`, and prints the table.
+pub fn run(paths: Paths, names: &[String]) -> Result<ExitCode> {
     let limits = table::read(&paths.root.join("tools/bench/limits.txt"))?;
     let folder = paths.target.join("bench");
-    let image = kernel_file::read(&paths.kernel())?;
-    let mut found = vec![Measurement { name: "kernel_image".into(), value: u64::try_from(image.len())? }];
     let mut context = Context::new(paths);
-    found.extend(measure("boot", || boot::measure(&mut context, &folder)));
-    found.extend(measure("programs", || programs(&mut context, &folder)));
-    found.extend(measure("nvme", || block::measure(&mut context, &folder)));
-    let verdicts = report::compare(&limits, &found);
+    let (mut found, mut failed) = (Vec::new(), 0);
+    for (part, measure) in PARTS {
+        if names.is_empty() || names.iter().any(|name| name == part) {
+            match measure(&mut context, &folder) {
+                Ok(measured) => found.extend(measured),
+                // Its rows stay empty.
+                Err(error) => {
+                    eprintln!("bench: {part}: {error:#}");
+                    failed += 1;
+                }
+            }
+        }
+    }
+    let mut verdicts = report::compare(&limits, &found);
+    if !names.is_empty() {
+        verdicts.retain(Verdict::is_measured);
+    }
     report::write(&folder, &verdicts)?;
     print!("{}", report::markdown(&verdicts));
-    let good = verdicts.iter().all(Verdict::is_good);
+    let good = failed == 0 && verdicts.iter().all(Verdict::is_good);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What a part measured; if it fails, that is said, and its rows stay empty.
-fn measure(part: &str, run: impl FnOnce() -> Result<Vec<Measurement>>) -> Vec<Measurement> {
-    run().unwrap_or_else(|error| {
-        eprintln!("bench: {part}: {error:#}");
-        Vec::new()
-    })
+/// The size of what a loader loads.
+fn kernel(context: &mut Context, _: &Path) -> Result<Vec<Measurement>> {
+    let image = kernel_file::read(&context.paths().kernel())?;
+    Ok(vec![Measurement { name: "kernel_image".into(), value: u64::try_from(image.len())? }])
 }
 
 /// Runs the programs that measure themselves.

@@ -37,6 +37,11 @@ impl Verdict {
         }
     }
 
+    /// Whether there is a value.
+    pub const fn is_measured(&self) -> bool {
+        self.value.is_some()
+    }
+
     const fn word(&self) -> &'static str {
         match (&self.limit, self.value) {
             (Some(limit), Some(value)) if value > limit.most => "**over**",

@@ -10,10 +10,9 @@ use core::{
 
 use rt::Signal;
 use schema::network_capnp::network_manager;
-use web_ui::server::Wake;
+use web_ui::{server::Wake, stream::Stream};
 
 use super::look::Look;
-use super::stream::Stream;
 
 /// Mail for the serving task. The current network stack is kept here too, since two tasks need it.
 pub struct Events {

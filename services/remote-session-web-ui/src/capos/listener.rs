@@ -12,9 +12,9 @@ use schema::{
     network_capnp::{network_manager, tcp_listener},
     supervisor_capnp::supervisor_status,
 };
+use web_ui::stream::Stream;
 
 use super::events::Events;
-use super::stream::Stream;
 
 /// Connections that may wait for `accept`: as many as the schema allows, since a burst of clients is normal.
 const BACKLOG: u16 = 64;

@@ -4,7 +4,6 @@
 mod events;
 mod listener;
 mod look;
-mod stream;
 
 use alloc::rc::Rc;
 

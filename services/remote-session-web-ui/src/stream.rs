@@ -2,12 +2,12 @@
 
 use alloc::sync::Arc;
 
+use crate::server::{ByteStream, Interest, Received, Written};
 use capnp::Error;
 use ring::Sleep;
 use ring::stream::{End, ReaderState, StreamWants, open};
 use rt::memory::{Mapping, Protection};
 use schema::{ipc_capnp::signaller, memory_capnp::memory_object, network_capnp::tcp_socket};
-use web_ui::server::{ByteStream, Interest, Received, Written};
 
 /// Most pages of a stream that are mapped: far more than the rings that the stack makes, and a bound on what a
 /// broken one can make this process spend on page tables.

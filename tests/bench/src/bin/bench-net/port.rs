@@ -1,0 +1,98 @@
+//! A TCP port: one task accepts its connections, another one serves them and waits here.
+
+use alloc::{collections::VecDeque, rc::Rc};
+use core::{
+    cell::RefCell,
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    task::{Poll, Waker},
+};
+
+use capnp::Error;
+use rt::Signal;
+use schema::network_capnp::{network_manager, tcp_listener};
+use web_ui::{server::Wake, stream::Stream};
+
+/// Connections that may wait for `accept`.
+const BACKLOG: u16 = 64;
+
+/// A port that is listened on.
+pub struct Port {
+    /// What all its connections ring.
+    doorbell: Signal,
+    /// Connections that nobody has taken yet.
+    arrivals: RefCell<VecDeque<Stream>>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Port {
+    /// Listens, and accepts from now on.
+    pub async fn listen(network: &network_manager::Client, number: u16) -> Result<Rc<Self>, Error> {
+        let port = Rc::new(Self {
+            doorbell: Signal::new().await?,
+            arrivals: RefCell::default(),
+            waiting: RefCell::default(),
+        });
+        let mut request = network.listen_tcp_request();
+        request.get().set_port(number);
+        request.get().set_backlog(BACKLOG);
+        let listener = request.send().promise.await?.get()?.get_listener()?;
+        rt::spawn(Rc::clone(&port).accept_all(number, listener));
+        Ok(port)
+    }
+
+    async fn accept_all(self: Rc<Self>, number: u16, listener: tcp_listener::Client) {
+        loop {
+            match self.accept(&listener).await {
+                Ok(stream) => {
+                    self.arrivals.borrow_mut().push_back(stream);
+                    if let Some(waker) = self.waiting.take() {
+                        waker.wake();
+                    }
+                    // The new connection is served before the next is accepted.
+                    rt::yield_now().await;
+                }
+                Err(error) => {
+                    log::error!("NET-FAILED: port {number}: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn accept(&self, listener: &tcp_listener::Client) -> Result<Stream, Error> {
+        let mut request = listener.accept_request();
+        request.get().set_doorbell(self.doorbell.signaller());
+        let response = request.send().promise.await?;
+        let accepted = response.get()?;
+        Stream::open(accepted.get_socket()?, &accepted.get_stream()?, accepted.get_doorbell()?).await
+    }
+
+    /// The next new connection.
+    pub fn take(&self) -> Option<Stream> {
+        self.arrivals.borrow_mut().pop_front()
+    }
+
+    /// Waits for a new connection, for the doorbell, or for the time that `wake` names.
+    pub async fn wait(&self, wake: Wake) {
+        let alarm = async {
+            match wake {
+                Wake::Now => rt::yield_now().await,
+                Wake::At(time) => rt::sleep_until(time).await,
+                Wake::OnEvent => pending().await,
+            }
+        };
+        let (mut alarm, mut bell) = (pin!(alarm), pin!(self.doorbell.wait()));
+        poll_fn(|context| {
+            if !self.arrivals.borrow().is_empty()
+                || bell.as_mut().poll(context).is_ready()
+                || alarm.as_mut().poll(context).is_ready()
+            {
+                return Poll::Ready(());
+            }
+            self.waiting.replace(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+}
