@@ -39,4 +39,24 @@ interface AddressSpace {
 
   unmap @1 (address :UInt64);
   # Removes the whole mapping that starts at `address`, on every processor, before it returns.
+
+  read @2 (address :UInt64, length :UInt32) -> (data :Data);
+  # Copies up to 4000 bytes of mapped memory out, whatever their protection. Threads that run may change them meanwhile.
+  # For debuggers and evidence: what a process holds of its own address space shows it nothing new, and that of another one is
+  # its supervisor's.
+  # Errors: `failed` for more bytes, where nothing is mapped, and for device registers, since reading can change them.
+
+  write @3 (address :UInt64, data :Data);
+  # Copies bytes in, where the process itself may write; all of them or none. For debuggers and fault injection.
+  # Errors: as `read`; `failed` where the mapping is not `readWrite`, so nothing that was ever executable or sealed changes.
+
+  mappings @4 (start :UInt64) -> (mappings :List(MappingInfo), next :UInt64);
+  # What is mapped from address `start` on, by address; `next` continues, and is 0 at the end.
+}
+
+struct MappingInfo {
+  address @0 :UInt64;
+  pages @1 :UInt32;
+  protection @2 :Protection;
+  device @3 :Bool;     # device registers, which `read` and `write` refuse
 }

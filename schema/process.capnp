@@ -70,8 +70,10 @@ interface Process {
   # Ends the process at whatever instruction it is. Returns at once; `onExit` tells when all it had
   # has been taken back. Killing a process that has ended is no error.
 
-  status @5 () -> (id :UInt32, report :ExitReport, usage :Usage, quota :Quota, reaped :Bool);
-  # `reaped` is true once every handle, mapping and device of it has been released.
+  status @5 () -> (id :UInt32, report :ExitReport, usage :Usage, quota :Quota, reaped :Bool,
+               paused :Bool, running :UInt16, ready :UInt16);
+  # `reaped` is true once every handle, mapping and device of it has been released. `running` threads are on a processor
+  # now, `ready` ones would run if it were their turn, or are held back by a pause; the others wait.
 
   onExit @6 (signaller :Ipc.Signaller);
   # Signals once when the process has been reaped, at once if that has happened. One per process.
@@ -79,6 +81,15 @@ interface Process {
   memory @7 (pages :UInt32) -> (memory :Memory.MemoryObject);
   # New zeroed memory, charged to this process (not to the caller), so that a supervisor can
   # build its image within its quota.
+
+  pause @8 ();
+  # Stops all threads of the process, each at the instruction where it is. A thread that waits stays waiting: what it waits for
+  # reaches it as ever, but it does not go on. Calls of the process wait like those of a slow server. Returns at once;
+  # threads on other processors have stopped when `status` says that none is running. For debuggers and fault injection.
+  # Pausing a paused process, or one that has ended, is no error; killing a paused one ends it.
+
+  resume @9 ();
+  # Lets the threads of a paused process go on. No error when it is not paused.
 }
 
 interface Thread {

@@ -2,6 +2,7 @@
 # What init offers to the processes that it starts.
 
 using Manifest = import "manifest.capnp";
+using Memory = import "memory.capnp";
 using Process = import "process.capnp";
 
 struct StartInfo {
@@ -70,4 +71,19 @@ interface SupervisorStatus {
 interface SupervisorControl {
   kill @0 (name :Text);
   # Kills the process of this name at once; its restart policy applies.
+
+  # The rest is for debugging and fault injection: it makes a process hang, or spoils what it has in memory, to see that
+  # the others live on. What `init` itself is doing cannot be touched. Errors of all: `failed` for a name that is not in the
+  # manifest or does not run now, and those of the kernel's methods of the same names.
+
+  pause @1 (name :Text);
+  # `Process.pause`.
+  resume @2 (name :Text);
+  # `Process.resume`.
+  read @3 (name :Text, address :UInt64, length :UInt32) -> (data :Data);
+  # `AddressSpace.read`, of at most 3800 bytes.
+  write @4 (name :Text, address :UInt64, data :Data);
+  # `AddressSpace.write`, of at most 3800 bytes.
+  mappings @5 (name :Text, start :UInt64) -> (mappings :List(Memory.MappingInfo), next :UInt64);
+  # `AddressSpace.mappings`.
 }

@@ -2,7 +2,8 @@
 
 use crate::{
     claims::erased,
-    servers::{Control, PciList, Status, Supervisor},
+    control::Control,
+    servers::{PciList, Status, Supervisor},
     system::{Incarnation, Running, System},
 };
 use alloc::{

@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod binaries;
 mod claims;
+mod control;
 mod event;
 mod launch;
 mod servers;

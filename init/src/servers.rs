@@ -1,5 +1,5 @@
-//! What init itself serves: a `Supervisor` for each process, `SupervisorStatus`, `SupervisorControl`, and a
-//! `PciInventory` that only lists.
+//! What init itself serves: a `Supervisor` for each process, `SupervisorStatus`, and a `PciInventory` that only
+//! lists.
 
 use crate::system::{Incarnation, System};
 use alloc::{
@@ -16,7 +16,7 @@ use core::cell::Cell;
 use manifest::{Entry, Source};
 use schema::{
     device_capnp::pci_inventory,
-    supervisor_capnp::{supervisor, supervisor_control, supervisor_status},
+    supervisor_capnp::{supervisor, supervisor_status},
 };
 use supervision::{
     State, Supervision, Unit,
@@ -27,7 +27,7 @@ use supervision::{
 const MAXIMUM_WAITS: u32 = manifest::limits::MAXIMUM_GRANTS;
 
 /// Longest name that a call may carry.
-fn name(reader: capnp::text::Reader<'_>) -> Result<String, Error> {
+pub(crate) fn name(reader: capnp::text::Reader<'_>) -> Result<String, Error> {
     if reader.len() > manifest::limits::MAXIMUM_NAME {
         return Err(Error::failed("the name is too long".into()));
     }
@@ -224,32 +224,6 @@ impl supervisor_status::Server for Status {
     ) -> Result<(), Error> {
         results.get().set_name(&self.system.manifest.name);
         results.get().set_settled(self.system.look(Supervision::is_settled));
-        Ok(())
-    }
-}
-
-/// Kills processes.
-pub(crate) struct Control {
-    system: Rc<System>,
-}
-
-impl Control {
-    /// For all processes of the system.
-    pub(crate) fn new(system: Rc<System>) -> Self {
-        Self { system }
-    }
-}
-
-impl supervisor_control::Server for Control {
-    async fn kill(
-        self: capability::Rc<Self>,
-        parameters: supervisor_control::KillParams,
-        _: supervisor_control::KillResults,
-    ) -> Result<(), Error> {
-        let name = name(parameters.get()?.get_name()?)?;
-        let unit = self.system.manifest.position(&name);
-        let unit = unit.ok_or_else(|| Error::failed(format!("there is no process {name:?}")))?;
-        self.system.dispatch(|supervision, _| supervision.kill(unit));
         Ok(())
     }
 }

@@ -236,7 +236,8 @@ impl System {
         }
     }
 
-    fn process(&self, unit: Unit) -> Option<process::Client> {
+    /// A process that runs.
+    pub(crate) fn process(&self, unit: Unit) -> Option<process::Client> {
         self.with_held(unit, |held| held.running.as_ref().map(|running| running.process.clone())).flatten()
     }
 

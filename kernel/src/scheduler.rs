@@ -229,6 +229,28 @@ pub fn end_current(cpu: &Cpu) {
     }
 }
 
+/// Ends or parks the current thread, as its process says. The processor has none afterwards; `false` when the process was
+/// resumed meanwhile, so that the thread goes on.
+#[cold]
+fn stop_current(cpu: &Cpu) -> bool {
+    let Some(thread) = cpu.take_thread() else { return true };
+    save(cpu, &thread);
+    // Off the process's page tables before they may be freed: whoever kills the process no longer waits for this processor.
+    if let Some(root) = kernel_space::root() {
+        cpu.load_root(root);
+    }
+    if thread.process.park(&thread) {
+        return true;
+    }
+    cpu.load_root(thread.process.space.root);
+    let dying = thread.process.is_dying();
+    cpu.set_thread(thread);
+    if dying {
+        end_current(cpu);
+    }
+    dying
+}
+
 /// Runs a claimed thread now. The processor has no thread.
 #[inline(always)]
 pub fn switch_to(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
@@ -288,8 +310,7 @@ pub fn leave(cpu: &Cpu) -> *mut Context {
 fn reschedule(cpu: &Cpu) -> *mut Context {
     cpu.reschedule.store(false, Ordering::Relaxed);
     let Some(thread) = cpu.thread() else { return run_next(cpu) };
-    if thread.process.is_dying() {
-        end_current(cpu);
+    if thread.process.is_halted() && stop_current(cpu) {
         return run_next(cpu);
     }
     let own = thread.priority.load(Ordering::Relaxed) + 1;
@@ -359,20 +380,42 @@ pub fn run_next(cpu: &Cpu) -> *mut Context {
             continue;
         };
         let mut state = thread.state.lock();
-        if thread.process.is_dying() {
-            *state = State::Dead;
+        if thread.process.is_halted() {
             drop(state);
-            thread.process.thread_ended(&thread);
-            continue;
+            if !admit_halted(cpu, &thread) {
+                continue;
+            }
+        } else {
+            *state = State::Running(cpu.index);
+            drop(state);
         }
-        *state = State::Running(cpu.index);
-        drop(state);
         let context = switch_to(cpu, thread);
         if cpu.thread().is_some() {
             arm_slice(cpu);
         }
         return context;
     }
+}
+
+/// Parks or ends a thread that was picked, as its process says; `true` when the process was resumed meanwhile, so that the
+/// thread is Running after all.
+#[cold]
+fn admit_halted(cpu: &Cpu, thread: &Thread) -> bool {
+    while !thread.process.park(thread) {
+        // Looked at under the lock: who kills it now finds it Ready, and leaves it to this processor.
+        let mut state = thread.state.lock();
+        if thread.process.is_dying() {
+            *state = State::Dead;
+            drop(state);
+            thread.process.thread_ended(thread);
+            return false;
+        }
+        if !thread.process.is_halted() {
+            *state = State::Running(cpu.index);
+            return true;
+        }
+    }
+    false
 }
 
 /// Takes a ready thread from another processor.

@@ -151,6 +151,26 @@ impl Root {
         physical
     }
 
+    /// The frame that a page of 4 KiB is mapped to, and how.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns this root's tables.
+    pub unsafe fn lookup(self, address: u64) -> Option<(PhysicalAddress, Flags)> {
+        let mut table = self.0;
+        for level in [3, 2, 1] {
+            // SAFETY: the table belongs to this root.
+            let entry = unsafe { entry(table, address, level) };
+            if entry.is_unused() || entry.flags().contains(Flags::HUGE_PAGE) {
+                return None;
+            }
+            table = PhysicalAddress(entry.addr().as_u64());
+        }
+        // SAFETY: as above.
+        let entry = unsafe { entry(table, address, 0) };
+        (!entry.is_unused()).then(|| (PhysicalAddress(entry.addr().as_u64()), entry.flags()))
+    }
+
     /// Whether a page is mapped here, for reports.
     pub fn is_mapped(self, address: u64) -> bool {
         let mut table = self.0;

@@ -3,6 +3,8 @@
 //! Invariants: mappings do not overlap; each holds a reference to what it maps; a page is free for reuse only after
 //! every processor has flushed its translation. After [`AddressSpace::destroy`] nothing can be mapped.
 
+mod access;
+
 use super::account::{Account, Charge};
 use super::device_mmio::DeviceMmio;
 use super::memory_object::MemoryObject;
@@ -285,7 +287,7 @@ pub fn invoke(space: &Arc<AddressSpace>, params: &Params, answer: &mut Answer) -
             space.unmap(params.root::<address_space::unmap_params::Owned>()?.get_address())?;
             answer.root::<address_space::unmap_results::Owned>()?;
         }
-        _ => return Err(Error::NO_METHOD),
+        _ => return access::invoke(space, params, answer),
     }
     Ok(())
 }

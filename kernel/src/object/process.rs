@@ -7,32 +7,33 @@
 //!                                                                    memory unmapped--> reaped
 //! ```
 //!
+//! Alive, it runs or is paused ([`pause`]).
+//!
 //! A dying process's threads are stopped one by one: running ones by an interrupt to their processor, others
 //! by taking them out of where they wait. The dead process is taken apart in steps by the scheduler ([`crate::reaper`]).
+
+mod pause;
+mod serve;
+
+pub use serve::{invoke, invoke_manager, invoke_own};
 
 use super::Object;
 use super::account::{Account, Charge, Quota};
 use super::address_space::AddressSpace;
-use super::call::{Call, Completion};
-use super::endpoint::Endpoint;
-use super::memory_object::MemoryObject;
 use super::message_buffer::MessageBuffer;
 use super::notification::Signaller;
 use super::thread::{State, Thread};
-use super::timer::Timer;
 use crate::arch::{context::Context, cpu, processors};
 use crate::error::Error;
 use crate::list::{Linked, Links};
-use crate::message::{Answer, Params};
 use crate::sync::Lock;
 use crate::{reaper, scheduler};
 use abi::{MAXIMUM_PRIORITY, USER_END, USER_START};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use capnp::traits::HasTypeId;
 use collections::SlotTable;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use schema::process_capnp::{ExitCause, own_process, process, process_manager};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use schema::process_capnp::ExitCause;
 
 /// Most processes at one time.
 const MAXIMUM_PROCESSES: usize = 256;
@@ -67,6 +68,11 @@ impl Exit {
     }
 }
 
+/// Bit of [`Process::halted`]: the process ends, for good.
+const DYING: u8 = 1 << 0;
+/// Bit of [`Process::halted`]: its threads wait until it is resumed.
+const PAUSED: u8 = 1 << 1;
+
 struct Lists {
     threads: Vec<Arc<Thread>>,
     exit: Exit,
@@ -88,7 +94,8 @@ pub struct Process {
     pub handles: Lock<SlotTable<Object>>,
     /// Highest priority of its threads.
     pub priority: u8,
-    dying: AtomicBool,
+    /// Why its threads may not run: `DYING` and `PAUSED`.
+    halted: AtomicU8,
     live_threads: AtomicU32,
     lists: Lock<Lists>,
     /// Time stamps that threads which have ended ran for.
@@ -151,7 +158,7 @@ impl Process {
             handles: Lock::new(SlotTable::new(quota.handles)),
             account,
             priority,
-            dying: AtomicBool::new(false),
+            halted: AtomicU8::new(0),
             live_threads: AtomicU32::new(0),
             lists: Lock::new(Lists {
                 threads: Vec::new(),
@@ -179,10 +186,16 @@ impl Process {
         core::str::from_utf8(bytes).unwrap_or("?")
     }
 
-    /// Whether its threads must stop.
+    /// Whether its threads must end.
     #[inline]
     pub fn is_dying(&self) -> bool {
-        self.dying.load(Ordering::SeqCst)
+        self.halted.load(Ordering::SeqCst) & DYING != 0
+    }
+
+    /// Whether its threads may not go on, because it is dying or paused: one look for both, on the path of every call.
+    #[inline]
+    pub fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::SeqCst) != 0
     }
 
     /// Adds a capability to its table.
@@ -256,22 +269,14 @@ impl Process {
     /// Ends the process. The calling thread, if it is one of its own, stops when it leaves the kernel.
     pub fn end(self: &Arc<Self>, exit: Exit) {
         let mut lists = self.lists.lock();
-        if self.dying.swap(true, Ordering::SeqCst) {
+        if self.halted.fetch_or(DYING, Ordering::SeqCst) & DYING != 0 {
             return;
         }
         lists.exit = exit;
         let none = lists.threads.is_empty();
         drop(lists);
-        // From here on no thread is added. A thread that leaves the list meanwhile makes place for the last one, so
-        // going from the end to the front passes none over. One that runs will stop by itself.
-        let mut index = self.lists.lock().threads.len();
-        while let Some(next) = index.checked_sub(1) {
-            index = next;
-            let thread = self.lists.lock().threads.get(index).cloned();
-            if let Some(thread) = thread {
-                self.stop(&thread);
-            }
-        }
+        // From here on no thread is added. One that runs will stop by itself.
+        self.for_each_thread(|thread| self.stop(&thread));
         if none {
             reaper::add(self.clone());
         }
@@ -308,6 +313,7 @@ impl Process {
                     self.thread_ended(&waiter);
                 }
             }
+            State::Parked => self.end_parked(thread),
             State::New | State::Dead => {}
         }
     }
@@ -322,8 +328,8 @@ impl Process {
         let entry = lists.threads.swap_remove(index);
         if lists.exit.cause == ExitCause::Running {
             // The last thread's end is the process's.
-            self.dying.store(self.live_threads.load(Ordering::Relaxed) == 1, Ordering::SeqCst);
-            if self.is_dying() {
+            if self.live_threads.load(Ordering::Relaxed) == 1 {
+                self.halted.fetch_or(DYING, Ordering::SeqCst);
                 lists.exit = Exit::new(ExitCause::Exited, 0);
             }
         }
@@ -392,171 +398,4 @@ impl Process {
         quota.set_threads(limits.threads);
         quota.set_dma_pages(limits.dma_pages);
     }
-}
-
-fn start_arguments(list: capnp::primitive_list::Reader<'_, u64>) -> Result<[u64; 6], Error> {
-    let mut arguments = [0; 6];
-    if list.len() as usize > arguments.len() {
-        return Err(Error::failed("a thread takes at most six arguments"));
-    }
-    for (to, from) in arguments.iter_mut().zip(list.iter()) {
-        *to = from;
-    }
-    Ok(arguments)
-}
-
-/// Serves `ProcessManager`.
-pub fn invoke_manager(params: &Params, answer: &mut Answer) -> Result<(), Error> {
-    params.expect_interface(process_manager::Client::TYPE_ID)?;
-    match params.method() {
-        0 => {
-            let create = params.root::<process_manager::create_params::Owned>()?;
-            let name = create.get_name()?.to_str().map_err(|_| Error::failed("the name is not UTF-8"))?;
-            let quota = create.get_quota()?;
-            let quota = Quota {
-                frames: quota.get_frames(),
-                handles: quota.get_handles(),
-                threads: quota.get_threads(),
-                dma_pages: quota.get_dma_pages(),
-            };
-            let process = Process::new(name, quota, create.get_priority())?;
-            answer.root::<process_manager::create_results::Owned>()?;
-            answer.capability(0, Object::Process(process))
-        }
-        _ => Err(Error::NO_METHOD),
-    }
-}
-
-/// Serves `Process`.
-pub fn invoke(object: &Arc<Process>, params: &Params, answer: &mut Answer) -> Result<(), Error> {
-    params.expect_interface(process::Client::TYPE_ID)?;
-    match params.method() {
-        0 => {
-            answer.root::<process::address_space_results::Owned>()?;
-            answer.capability(0, Object::AddressSpace(object.space.clone()))?;
-        }
-        1 => {
-            let capability = params.capability(0)?.clone_for_message()?;
-            if let Object::PciFunction(function) = &capability {
-                function.set_owner(object.id);
-            }
-            let handle = object.insert(capability)?;
-            answer.root::<process::grant_results::Owned>()?.set_handle(handle);
-        }
-        2 => {
-            let handle = object.insert(Object::OwnProcess(object.clone()))?;
-            answer.root::<process::grant_own_process_results::Owned>()?.set_handle(handle);
-        }
-        3 => {
-            let start = params.root::<process::start_params::Owned>()?;
-            let thread = object.start_thread(
-                start.get_entry(),
-                start.get_stack_top(),
-                start.get_message_buffer(),
-                start_arguments(start.get_arguments()?)?,
-            )?;
-            answer.root::<process::start_results::Owned>()?;
-            answer.capability(0, Object::Thread(thread))?;
-        }
-        4 => {
-            object.end(Exit::new(ExitCause::Killed, 0));
-            answer.root::<process::kill_results::Owned>()?;
-        }
-        5 => {
-            let (exit, reaped) = {
-                let lists = object.lists.lock();
-                (lists.exit, lists.reaped)
-            };
-            let mut status = answer.root::<process::status_results::Owned>()?;
-            status.set_id(object.id);
-            status.set_reaped(reaped);
-            object.write_usage(status.reborrow().init_usage());
-            object.write_quota(status.reborrow().init_quota());
-            let mut report = status.init_report();
-            report.set_cause(exit.cause);
-            report.set_code(exit.code);
-            report.set_thread(exit.thread);
-            report.set_instruction_address(exit.instruction);
-            report.set_fault_address(exit.fault_address);
-            report.set_stack_pointer(exit.stack);
-            report.set_error_code(exit.error_code);
-        }
-        6 => {
-            let Object::Signaller(signaller) = params.capability(0)? else { return Err(Error::WRONG_OBJECT) };
-            object.on_exit(signaller.clone());
-            answer.root::<process::on_exit_results::Owned>()?;
-        }
-        7 => {
-            let pages = params.root::<process::memory_params::Owned>()?.get_pages();
-            let memory = MemoryObject::new(&object.account, pages)?;
-            answer.root::<process::memory_results::Owned>()?;
-            answer.capability(0, Object::MemoryObject(memory))?;
-        }
-        _ => return Err(Error::NO_METHOD),
-    }
-    Ok(())
-}
-
-/// Serves `OwnProcess`.
-pub fn invoke_own(object: &Arc<Process>, params: &Params, answer: &mut Answer) -> Result<(), Error> {
-    params.expect_interface(own_process::Client::TYPE_ID)?;
-    match params.method() {
-        0 => {
-            let endpoint = Endpoint::new(&object.account, object.id)?;
-            answer.root::<own_process::endpoint_results::Owned>()?;
-            answer.capability(0, Object::Endpoint(endpoint))?;
-        }
-        1 => {
-            let notification = params.caller().notification.clone();
-            answer.root::<own_process::notification_results::Owned>()?;
-            answer.capability(0, Object::Notification(notification))?;
-        }
-        2 => {
-            let call = params.root::<own_process::call_params::Owned>()?;
-            let charge = Charge::object::<Call>(&object.account)?;
-            let buffer = MessageBuffer::map(&object.space, &object.account, call.get_buffer())?;
-            let completion = Completion::Signal {
-                process: Arc::downgrade(object),
-                notification: params.caller().notification.clone(),
-                bits: call.get_bits(),
-                address: call.get_buffer(),
-                _charge: charge,
-            };
-            answer.root::<own_process::call_results::Owned>()?;
-            answer.capability(0, Object::Call(Arc::new(Call::new(buffer, completion))))?;
-        }
-        3 => {
-            let pages = params.root::<own_process::memory_params::Owned>()?.get_pages();
-            let memory = MemoryObject::new(&object.account, pages)?;
-            answer.root::<own_process::memory_results::Owned>()?;
-            answer.capability(0, Object::MemoryObject(memory))?;
-        }
-        4 => {
-            answer.root::<own_process::address_space_results::Owned>()?;
-            answer.capability(0, Object::AddressSpace(object.space.clone()))?;
-        }
-        5 => {
-            let start = params.root::<own_process::start_thread_params::Owned>()?;
-            let thread = object.start_thread(
-                start.get_entry(),
-                start.get_stack_top(),
-                start.get_message_buffer(),
-                start_arguments(start.get_arguments()?)?,
-            )?;
-            answer.root::<own_process::start_thread_results::Owned>()?;
-            answer.capability(0, Object::Thread(thread))?;
-        }
-        6 => {
-            answer.root::<own_process::timer_results::Owned>()?;
-            answer.capability(0, Object::Timer(Timer::new(&object.account)?))?;
-        }
-        7 => {
-            let mut usage = answer.root::<own_process::usage_results::Owned>()?;
-            usage.set_id(object.id);
-            object.write_usage(usage.reborrow().init_usage());
-            object.write_quota(usage.init_quota());
-        }
-        _ => return Err(Error::NO_METHOD),
-    }
-    Ok(())
 }

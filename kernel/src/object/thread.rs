@@ -10,6 +10,9 @@
 //!                        event, answer (or straight to Running on the waker's processor)
 //! ```
 //!
+//! A thread of a paused process that is to run is Parked instead, until the process is resumed
+//! (`process/pause.rs`).
+//!
 //! Invariants: the state changes under its lock; whoever takes a thread out of Receiving or Calling
 //! owns it until it is made ready or run; a thread whose process is dying goes to Dead instead of to Ready or Running. The
 //! context is touched only by the processor that runs the thread or by that owner.
@@ -83,6 +86,8 @@ pub enum State {
     Receiving(ReceivesFrom),
     /// Waits for the answer to its own call.
     Calling,
+    /// Would run, but its process is paused; in no queue.
+    Parked,
     /// Ended.
     Dead,
 }
@@ -224,7 +229,7 @@ impl Thread {
         if let State::Receiving(_) = previous {
             self.end_receive();
         }
-        !self.process.is_dying()
+        self.may_be_claimed()
     }
 
     /// Takes the thread out of a receive, under its state lock; see [`Self::claim`].
@@ -232,6 +237,19 @@ impl Thread {
     pub fn claim_receiving(&self, state: &mut State) -> bool {
         *state = State::Running(cpu::current().index);
         self.end_receive();
+        self.may_be_claimed()
+    }
+
+    /// Whether the claim of a thread that has just been taken out of its wait holds. One of a paused process is claimed like any
+    /// other; this processor then looks again before it returns to user code, and parks it.
+    #[inline(always)]
+    fn may_be_claimed(&self) -> bool {
+        !self.process.is_halted() || self.may_be_claimed_halted()
+    }
+
+    #[cold]
+    fn may_be_claimed_halted(&self) -> bool {
+        cpu::current().reschedule.store(true, Ordering::Relaxed);
         !self.process.is_dying()
     }
 

@@ -4,9 +4,13 @@
 //! |---|---|
 //! | `kill <process>` | `ok` |
 //! | `status` | `ok uptime-ns=<n> free-frames=<n> <process>=<state>/<restarts>/<id> ...` |
+//! | `pause <process>`, `resume <process>` | `ok` |
+//! | `mappings <process> <from>` | `ok <address>/<pages>/<r, rw or rx>[/device] ... next=<address>` |
+//! | `read <process> <address> <bytes>` | `ok <hexadecimal digits>` |
+//! | `write <process> <address> <hexadecimal digits>` | `ok` |
 //! | `usage <process>` | `ok frames=<n> handles=<n> threads=<n> dma-pages=<n>` |
 //!
-//! What cannot be done is answered by `error` and the reason.
+//! Addresses are hexadecimal, without a prefix. What cannot be done is answered by `error` and the reason.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -23,6 +27,7 @@ use core::{fmt::Write, time::Duration};
 use rt::{Environment, Ports};
 use schema::{
     device_capnp::io_port,
+    memory_capnp::Protection,
     supervisor_capnp::{ProcessState, supervisor_control, supervisor_status},
     system_capnp::system_info,
 };
@@ -84,6 +89,19 @@ impl Hook {
     async fn obey(&self, line: &str) -> Result<String, Error> {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("kill", name) => self.kill(name).await,
+            ("pause", name) => {
+                let mut request = self.control.pause_request();
+                request.get().set_name(name);
+                request.send().promise.await.map(|_| "ok".into())
+            }
+            ("resume", name) => {
+                let mut request = self.control.resume_request();
+                request.get().set_name(name);
+                request.send().promise.await.map(|_| "ok".into())
+            }
+            ("mappings", what) => self.mappings(what).await,
+            ("read", what) => self.read(what).await,
+            ("write", what) => self.write(what).await,
             ("status", _) => self.status().await,
             ("usage", name) => self.usage(name).await,
             (other, _) => Err(Error::failed(format!("unknown order {other:?}"))),
@@ -95,6 +113,59 @@ impl Hook {
         request.get().set_name(name);
         request.send().promise.await?;
         Ok("ok".into())
+    }
+
+    async fn mappings(&self, what: &str) -> Result<String, Error> {
+        let [name, from] = words(what)?;
+        let mut request = self.control.mappings_request();
+        request.get().set_name(name);
+        request.get().set_start(number(from)?);
+        let answer = request.send().promise.await?;
+        let answer = answer.get()?;
+        let mut line = String::from("ok");
+        for mapping in answer.get_mappings()? {
+            let protection = match mapping.get_protection()? {
+                Protection::Read => "r",
+                Protection::ReadWrite => "rw",
+                Protection::ReadExecute => "rx",
+            };
+            let device = if mapping.get_device() { "/device" } else { "" };
+            // Writing to a string does not fail.
+            let _ = write!(line, " {:x}/{}/{protection}{device}", mapping.get_address(), mapping.get_pages());
+        }
+        let _ = write!(line, " next={:x}", answer.get_next());
+        Ok(line)
+    }
+
+    async fn read(&self, what: &str) -> Result<String, Error> {
+        let [name, address, length] = words(what)?;
+        let mut request = self.control.read_request();
+        request.get().set_name(name);
+        request.get().set_address(number(address)?);
+        request.get().set_length(length.parse().map_err(|_| bad_order())?);
+        let answer = request.send().promise.await?;
+        let mut line = String::from("ok ");
+        for byte in answer.get()?.get_data()? {
+            // Writing to a string does not fail.
+            let _ = write!(line, "{byte:02x}");
+        }
+        Ok(line)
+    }
+
+    async fn write(&self, what: &str) -> Result<String, Error> {
+        let [name, address, digits] = words(what)?;
+        let bytes = digits.as_bytes().chunks(2).map(|pair| {
+            core::str::from_utf8(pair)
+                .ok()
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                .ok_or_else(bad_order)
+        });
+        let bytes = bytes.collect::<Result<Vec<u8>, Error>>()?;
+        let mut request = self.control.write_request();
+        request.get().set_name(name);
+        request.get().set_address(number(address)?);
+        request.get().set_data(&bytes);
+        request.send().promise.await.map(|_| "ok".into())
     }
 
     async fn status(&self) -> Result<String, Error> {
@@ -159,6 +230,19 @@ impl Hook {
             }
         }
     }
+}
+
+/// The words of an order, exactly so many.
+fn words<const N: usize>(text: &str) -> Result<[&str; N], Error> {
+    text.split_whitespace().collect::<Vec<_>>().try_into().map_err(|_| bad_order())
+}
+
+fn number(digits: &str) -> Result<u64, Error> {
+    u64::from_str_radix(digits, 16).map_err(|_| bad_order())
+}
+
+fn bad_order() -> Error {
+    Error::failed("malformed order".into())
 }
 
 /// A 16550 without its interrupt.

@@ -4,6 +4,7 @@
 pub mod machine;
 pub mod memory;
 pub mod messages;
+pub mod outside;
 pub mod servers;
 
 use crate::raw::{Answer, Call};

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every check of `tests/programs/src/checks`. A line that is missing fails.
-const CHECKS: [&str; 46] = [
+const CHECKS: [&str; 53] = [
     "wild_handle",
     "closed_handle",
     "wrong_kind_of_handle",
@@ -57,6 +57,13 @@ const CHECKS: [&str; 46] = [
     "past_deadline",
     "process_limits",
     "start_outside_user_half",
+    "running_thread_is_paused",
+    "sleeping_thread_is_paused",
+    "paused_server_answers_later",
+    "paused_process_is_killed",
+    "copies_into_another",
+    "copies_keep_to_the_mappings",
+    "mappings_are_listed",
 ];
 
 /// One scenario for each number of processors.

@@ -1,0 +1,339 @@
+//! What the holder of a process can do to it: pause it, and look into its memory.
+
+use super::{Bench, Verdict, fails, same, text};
+use abi::{PAGE_SIZE, Syscall};
+use alloc::{format, string::String, vec::Vec};
+use capnp::{Error, ErrorKind, capability::FromClientHook};
+use core::time::Duration;
+use schema::{
+    memory_capnp::{Protection, address_space, memory_object},
+    process_capnp::{process, process_manager},
+    supervisor_capnp::supervisor_control,
+    test_capnp::echo,
+};
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Where a child has its code, its data, and its message buffer.
+const CODE: u64 = 0x20_0000;
+const DATA: u64 = 0x30_0000;
+const BUFFER: u64 = 0x40_0000;
+
+/// How long anything here may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Long enough for a thread that runs to show it.
+const WHILE: Duration = Duration::from_millis(30);
+
+/// `inc qword ptr [rdi]`, for ever.
+const COUNT: &[u8] = &[0x48, 0xff, 0x07, 0xeb, 0xfb];
+
+/// Waits until the deadline in rsi; then counts as [`COUNT`] does.
+///
+/// ```text
+///   mov rbx, rdi; mov r9, rsi; xor edi, edi; xor esi, esi; xor edx, edx; xor r8d, r8d; mov eax, 2; syscall
+///   inc qword ptr [rbx]; jmp back to it
+/// ```
+const SLEEP: &[u8] = &[
+    0x48,
+    0x89,
+    0xfb,
+    0x49,
+    0x89,
+    0xf1,
+    0x31,
+    0xff,
+    0x31,
+    0xf6,
+    0x31,
+    0xd2,
+    0x45,
+    0x31,
+    0xc0,
+    0xb8,
+    Syscall::ReplyReceive as u8,
+    0x00,
+    0x00,
+    0x00,
+    0x0f,
+    0x05,
+    0x48,
+    0xff,
+    0x03,
+    0xeb,
+    0xfb,
+];
+
+/// A process of this check's own.
+struct Child {
+    process: process::Client,
+    space: address_space::Client,
+}
+
+impl Child {
+    /// Maps its code, and two pages of data, of which its counter is the first word.
+    async fn new(bench: &Bench, code: &[u8]) -> Result<Self, Error> {
+        let manager: process_manager::Client = bench.environment.grant("process-manager")?;
+        let mut request = manager.create_request();
+        let mut fields = request.get();
+        fields.set_name("child");
+        fields.set_priority(1);
+        let mut quota = fields.init_quota();
+        quota.set_frames(64);
+        quota.set_handles(16);
+        quota.set_threads(1);
+        let process = request.send().promise.await?.get()?.get_process()?;
+        let space = process.address_space_request().send().promise.await?.get()?.get_space()?;
+        let child = Self { process, space };
+        let memory = child.memory(1).await?;
+        child.map(&memory, CODE, 1, Protection::ReadWrite).await?;
+        child.write(CODE, code).await?;
+        let mut request = child.space.unmap_request();
+        request.get().set_address(CODE);
+        request.send().promise.await?;
+        memory.seal_request().send().promise.await?;
+        child.map(&memory, CODE, 1, Protection::ReadExecute).await?;
+        child.map(&child.memory(2).await?, DATA, 2, Protection::ReadWrite).await?;
+        Ok(child)
+    }
+
+    async fn start(&self, argument: u64) -> Result<(), Error> {
+        let mut request = self.process.start_request();
+        let mut fields = request.get();
+        fields.set_entry(CODE);
+        fields.set_stack_top(DATA + 2 * PAGE);
+        fields.set_message_buffer(BUFFER);
+        let mut arguments = fields.init_arguments(2);
+        arguments.set(0, DATA);
+        arguments.set(1, argument);
+        request.send().promise.await.map(drop)
+    }
+
+    async fn memory(&self, pages: u32) -> Result<memory_object::Client, Error> {
+        let mut request = self.process.memory_request();
+        request.get().set_pages(pages);
+        request.send().promise.await?.get()?.get_memory()
+    }
+
+    async fn map(
+        &self,
+        memory: &memory_object::Client,
+        address: u64,
+        pages: u32,
+        protection: Protection,
+    ) -> Result<(), Error> {
+        let mut request = self.space.map_request();
+        let mut fields = request.get();
+        fields.reborrow().init_memory().set_as_capability(memory.clone().into_client_hook());
+        fields.set_address(address);
+        fields.set_pages(pages);
+        fields.set_protection(protection);
+        request.send().promise.await.map(drop)
+    }
+
+    async fn write(&self, address: u64, data: &[u8]) -> Result<(), Error> {
+        let mut request = self.space.write_request();
+        request.get().set_address(address);
+        request.get().set_data(data);
+        request.send().promise.await.map(drop)
+    }
+
+    async fn read(&self, address: u64, length: u32) -> Result<Vec<u8>, Error> {
+        let mut request = self.space.read_request();
+        request.get().set_address(address);
+        request.get().set_length(length);
+        Ok(request.send().promise.await?.get()?.get_data()?.to_vec())
+    }
+
+    async fn counter(&self) -> Result<u64, Error> {
+        let bytes = self.read(DATA, 8).await?;
+        let word = bytes.try_into().map_err(|_| Error::failed("not a word".into()))?;
+        Ok(u64::from_le_bytes(word))
+    }
+
+    /// Waits until the counter is past a value.
+    async fn counts_past(&self, value: u64) -> Result<u64, String> {
+        let end = rt::now() + PATIENCE;
+        while rt::now() < end {
+            let counter = self.counter().await.map_err(text)?;
+            if counter > value {
+                return Ok(counter);
+            }
+            rt::sleep(Duration::from_millis(1)).await;
+        }
+        Err(format!("the counter stays at {value}"))
+    }
+
+    /// Pauses it, and waits until none of its threads is on a processor.
+    async fn pause(&self) -> Result<(), String> {
+        self.process.pause_request().send().promise.await.map_err(text)?;
+        let end = rt::now() + PATIENCE;
+        while rt::now() < end {
+            let answer = self.process.status_request().send().promise.await.map_err(text)?;
+            let status = answer.get().map_err(text)?;
+            same(status.get_paused(), true)?;
+            if status.get_running() == 0 {
+                return Ok(());
+            }
+            rt::sleep(Duration::from_millis(1)).await;
+        }
+        Err("a paused process still runs".into())
+    }
+
+    /// Threads that would run.
+    async fn ready(&self) -> Result<u16, String> {
+        let answer = self.process.status_request().send().promise.await.map_err(text)?;
+        Ok(answer.get().map_err(text)?.get_ready())
+    }
+
+    async fn resume(&self) -> Result<(), String> {
+        self.process.resume_request().send().promise.await.map(drop).map_err(text)
+    }
+
+    async fn kill(&self) -> Result<(), String> {
+        self.process.kill_request().send().promise.await.map_err(text)?;
+        let end = rt::now() + PATIENCE;
+        while rt::now() < end {
+            let answer = self.process.status_request().send().promise.await.map_err(text)?;
+            if answer.get().map_err(text)?.get_reaped() {
+                return Ok(());
+            }
+            rt::sleep(Duration::from_millis(1)).await;
+        }
+        Err("it is not reaped".into())
+    }
+}
+
+/// A thread in an endless loop stops in it, and goes on where it was; again and again.
+pub async fn running_thread_is_paused(bench: &Bench) -> Verdict {
+    let child = Child::new(bench, COUNT).await.map_err(text)?;
+    child.start(0).await.map_err(text)?;
+    let mut seen = child.counts_past(0).await?;
+    for _ in 0..10 {
+        child.pause().await?;
+        let at = child.counter().await.map_err(text)?;
+        rt::sleep(Duration::from_millis(5)).await;
+        same(child.counter().await.map_err(text)?, at)?;
+        if at < seen {
+            return Err(format!("the counter went from {seen} back to {at}"));
+        }
+        child.resume().await?;
+        seen = child.counts_past(at).await?;
+    }
+    child.kill().await
+}
+
+/// A thread that waits when its process is paused: its deadline passes, but it does not go on before it is resumed.
+pub async fn sleeping_thread_is_paused(bench: &Bench) -> Verdict {
+    let child = Child::new(bench, SLEEP).await.map_err(text)?;
+    let deadline = rt::now() + WHILE;
+    child.start(deadline.as_nanos() as u64).await.map_err(text)?;
+    child.pause().await?;
+    rt::sleep_until(deadline + WHILE).await;
+    same(child.counter().await.map_err(text)?, 0)?;
+    same(child.ready().await?, 1)?;
+    child.resume().await?;
+    child.counts_past(0).await?;
+    child.kill().await
+}
+
+/// A call of a server that is paused is answered when it goes on; or fails when it is killed.
+pub async fn paused_server_answers_later(bench: &Bench) -> Verdict {
+    let control: supervisor_control::Client = bench.environment.grant("control").map_err(text)?;
+    let server: echo::Client = bench.environment.reacquire("echo").await.map_err(text)?;
+    for _ in 0..3 {
+        let mut request = control.pause_request();
+        request.get().set_name("test-echo");
+        request.send().promise.await.map_err(text)?;
+        let mut request = server.echo_request();
+        request.get().set_value(7);
+        let mut answer = core::pin::pin!(request.send().promise);
+        if rt::timeout(WHILE, &mut answer).await.is_ok() {
+            return Err("a paused server answers".into());
+        }
+        let mut request = control.resume_request();
+        request.get().set_name("test-echo");
+        request.send().promise.await.map_err(text)?;
+        let answer = rt::timeout(PATIENCE, answer).await.map_err(|_| "it does not go on")?.map_err(text)?;
+        same(answer.get().map_err(text)?.get_value(), 7)?;
+    }
+    Ok(())
+}
+
+/// Killing goes before pausing: of a process that runs, and of one that waits.
+pub async fn paused_process_is_killed(bench: &Bench) -> Verdict {
+    for (code, argument) in [(COUNT, 0), (SLEEP, u64::MAX), (SLEEP, 0)] {
+        let child = Child::new(bench, code).await.map_err(text)?;
+        child.start(argument).await.map_err(text)?;
+        child.pause().await?;
+        child.kill().await?;
+        // It has ended: nothing of this has an effect.
+        child.resume().await?;
+        child.process.pause_request().send().promise.await.map_err(text)?;
+        fails(child.read(DATA, 1).await, ErrorKind::Failed, "nothing is mapped there")?;
+    }
+    // One that is paused before it has a thread.
+    let child = Child::new(bench, COUNT).await.map_err(text)?;
+    child.pause().await?;
+    child.start(0).await.map_err(text)?;
+    rt::sleep(WHILE).await;
+    same(child.counter().await.map_err(text)?, 0)?;
+    child.resume().await?;
+    child.counts_past(0).await?;
+    child.kill().await
+}
+
+/// What is written can be read, over the border of two pages and at the largest length.
+pub async fn copies_into_another(bench: &Bench) -> Verdict {
+    let child = Child::new(bench, COUNT).await.map_err(text)?;
+    let pattern: Vec<u8> = (0..4000_u32).map(|index| (index % 251) as u8).collect();
+    child.write(DATA + 100, &pattern).await.map_err(text)?;
+    same(child.read(DATA + 100, 4000).await.map_err(text)? == pattern, true)?;
+    same(child.read(DATA + PAGE - 3, 6).await.map_err(text)?, pattern[3993..3999].to_vec())?;
+    same(child.read(DATA + 4100, 1).await.map_err(text)?, [0].to_vec())?;
+    same(child.read(CODE, 5).await.map_err(text)?, COUNT.to_vec())?;
+    same(child.read(DATA, 0).await.map_err(text)?.len(), 0)?;
+    child.kill().await
+}
+
+/// Nothing outside the mappings, nothing that the process itself could not write, nothing of the kernel's.
+pub async fn copies_keep_to_the_mappings(bench: &Bench) -> Verdict {
+    let child = Child::new(bench, COUNT).await.map_err(text)?;
+    let kernel = 0xffff_8000_0000_0000;
+    for (address, length) in
+        [(0, 1), (CODE - 1, 2), (DATA + 2 * PAGE - 1, 2), (kernel, 8), (u64::MAX, 1), (u64::MAX - 3, 8)]
+    {
+        let result = child.read(address, length).await;
+        fails(result, ErrorKind::Failed, "nothing is mapped there")
+            .map_err(|seen| format!("{address:#x}: {seen}"))?;
+    }
+    fails(child.read(DATA, 4001).await, ErrorKind::Failed, "at most 4000 bytes")?;
+    fails(child.read(DATA, u32::MAX).await, ErrorKind::Failed, "at most 4000 bytes")?;
+    fails(child.write(CODE, &[0xcc]).await, ErrorKind::Failed, "cannot write there")?;
+    // All of it or none: the first page could be written.
+    let end = DATA + 2 * PAGE;
+    fails(child.write(end - 1, &[1, 2]).await, ErrorKind::Failed, "nothing is mapped there")?;
+    same(child.read(end - 1, 1).await.map_err(text)?, [0].to_vec())?;
+    child.kill().await
+}
+
+/// Every mapping, by address, with what may be done in it.
+pub async fn mappings_are_listed(bench: &Bench) -> Verdict {
+    let child = Child::new(bench, COUNT).await.map_err(text)?;
+    let list = async |start: u64| -> Result<Vec<(u64, u32, bool)>, Error> {
+        let mut request = child.space.mappings_request();
+        request.get().set_start(start);
+        let answer = request.send().promise.await?;
+        let rows = answer.get()?.get_mappings()?;
+        rows.iter()
+            .map(|row| {
+                let executable = row.get_protection()? == Protection::ReadExecute;
+                Ok((row.get_address(), row.get_pages(), executable))
+            })
+            .collect()
+    };
+    same(list(0).await.map_err(text)?, alloc::vec![(CODE, 1, true), (DATA, 2, false)])?;
+    same(list(CODE + 1).await.map_err(text)?, alloc::vec![(DATA, 2, false)])?;
+    same(list(u64::MAX).await.map_err(text)?, Vec::new())?;
+    child.kill().await
+}
