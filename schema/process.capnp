@@ -3,6 +3,7 @@
 
 using Memory = import "memory.capnp";
 using Ipc = import "ipc.capnp";
+using System = import "system.capnp";
 using Time = import "time.capnp";
 
 struct Quota {
@@ -90,6 +91,44 @@ interface Process {
 
   resume @9 ();
   # Lets the threads of a paused process go on. No error when it is not paused.
+
+  # What a process was doing when it ended, and what it held then; kept until the last capability of the process is gone.
+  # A process that exited with code 0 leaves nothing, and while one runs there is nothing yet. Stacks, registers and messages
+  # hold whatever the process had in them, secrets included.
+
+  evidence @10 (thread :UInt16) -> (thread :ThreadEvidence, threads :UInt16);
+  # One of the threads that it had, in the order in which they ended: the one that faulted or exited is the first. At most 4 are
+  # kept. Errors: `failed` when there is no such one.
+
+  holdings @11 () -> (kinds :List(UInt16), handles :List(System.HandleInfo), calls :List(CallEvidence));
+  # Its capabilities: how many of each kind (by the number of the `System.ObjectKind`), and the first 32; and at most 8
+  # calls that were in flight.
+}
+
+struct ThreadEvidence {
+  id @0 :UInt32;
+  inSystemCall @1 :Bool;           # only callee-saved registers, the stack pointer and the instruction are the thread's own then
+  instruction @2 :UInt64;
+  flags @3 :UInt64;
+  registers @4 :List(UInt64);      # rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 to r15
+  stack @5 :Data;                  # from the stack pointer up, at most 512 bytes
+  message @6 :List(UInt64);        # the first words of its message buffer: of what it sent or received last
+}
+
+enum CallKind {
+  made @0;      # by the process, not answered
+  received @1;  # by the process, and not answered by it
+}
+
+struct CallEvidence {
+  # What the kernel knows of a call without having written anything down for this: a call that was received at once left only
+  # its message.
+  kind @0 :CallKind;
+  process @1 :UInt32;              # the other side, 0 when it is not known
+  badge @2 :UInt64;                # these three of a call that waited for its receiver, else 0
+  interface @3 :UInt64;
+  method @4 :UInt16;
+  message @5 :List(UInt64);        # the first words of the request
 }
 
 interface Thread {

@@ -92,6 +92,21 @@ impl MessageBuffer {
         }
     }
 
+    /// The start of the message that lies there.
+    pub fn first_words<const N: usize>(&self) -> [u64; N] {
+        const { assert!(N <= MAXIMUM_WORDS) };
+        // SAFETY: the index is below `MAXIMUM_WORDS`.
+        core::array::from_fn(|index| unsafe {
+            (&raw const (*self.page.as_ptr()).segment).cast::<u64>().add(index).read_volatile()
+        })
+    }
+
+    /// Where the Call of this buffer stands, as user code can write it.
+    pub fn call_state(&self) -> u32 {
+        // SAFETY: the field is in the page.
+        unsafe { (&raw const (*self.page.as_ptr()).state).read_volatile() }
+    }
+
     /// Writes where the Call of this buffer stands.
     pub fn set_call_state(&self, state: CallState, status: Status, info: MessageInfo) {
         let page = self.page.as_ptr();

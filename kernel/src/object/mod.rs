@@ -216,6 +216,17 @@ pub struct Description {
     pub badge: u64,
 }
 
+impl Description {
+    /// Writes it as an entry of a handle table.
+    pub fn write(&self, handle: u32, mut to: schema::system_capnp::handle_info::Builder<'_>) {
+        to.set_handle(handle);
+        to.set_kind(self.kind);
+        to.set_object(self.object);
+        to.set_server(self.server);
+        to.set_badge(self.badge);
+    }
+}
+
 /// Serves one call of a kernel object.
 pub fn invoke(object: &Object, params: &Params, answer: &mut Answer) -> Result<(), Error> {
     match object {

@@ -12,6 +12,7 @@
 //! A dying process's threads are stopped one by one: running ones by an interrupt to their processor, others
 //! by taking them out of where they wait. The dead process is taken apart in steps by the scheduler ([`crate::reaper`]).
 
+mod evidence;
 mod pause;
 mod serve;
 
@@ -33,6 +34,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use collections::SlotTable;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use evidence::Evidence;
 use schema::process_capnp::ExitCause;
 
 /// Most processes at one time.
@@ -100,6 +102,7 @@ pub struct Process {
     lists: Lock<Lists>,
     /// Time stamps that threads which have ended ran for.
     ended_time: AtomicU64,
+    evidence: Lock<Evidence>,
     links: Links<Self>,
     _charge: Charge,
 }
@@ -145,7 +148,8 @@ impl Process {
             return Err(Error::failed("the highest priority is 31"));
         }
         let account = Arc::new(Account::new(quota));
-        let charge = Charge::bytes(&account, size_of::<Self>() + SlotTable::<Object>::bytes(quota.handles))?;
+        let bytes = size_of::<Self>() + evidence::MAXIMUM_BYTES + SlotTable::<Object>::bytes(quota.handles);
+        let charge = Charge::bytes(&account, bytes)?;
         let mut bytes = [0; MAXIMUM_NAME];
         for (to, from) in bytes.iter_mut().zip(name.bytes()) {
             *to = from;
@@ -167,6 +171,7 @@ impl Process {
                 reaped: false,
             }),
             ended_time: AtomicU64::new(0),
+            evidence: Lock::new(Evidence::new()),
             links: Links::new(),
             _charge: charge,
         });
@@ -278,6 +283,7 @@ impl Process {
         // From here on no thread is added. One that runs will stop by itself.
         self.for_each_thread(|thread| self.stop(&thread));
         if none {
+            self.note_holdings();
             reaper::add(self.clone());
         }
     }
@@ -334,11 +340,13 @@ impl Process {
             }
         }
         drop(lists);
+        self.note_thread(thread);
         self.ended_time.fetch_add(entry.time.load(Ordering::Relaxed), Ordering::Relaxed);
         entry.notification.bind(None);
         entry.timer.cancel();
         self.account.threads.fetch_sub(1, Ordering::Relaxed);
         if self.live_threads.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.note_holdings();
             reaper::add(entry.process.clone());
         }
     }

@@ -171,13 +171,7 @@ fn list_handles(params: &Params, answer: &mut Answer) -> Result<(), Error> {
     results.set_next(if more { last as u32 } else { 0 });
     let mut list = results.init_handles(part().count() as u32);
     for (index, (handle, object)) in part().enumerate() {
-        let description = object.describe();
-        let mut entry = list.reborrow().get(index as u32);
-        entry.set_handle(handle);
-        entry.set_kind(description.kind);
-        entry.set_object(description.object);
-        entry.set_server(description.server);
-        entry.set_badge(description.badge);
+        object.describe().write(handle, list.reborrow().get(index as u32));
     }
     Ok(())
 }

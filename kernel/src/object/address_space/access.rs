@@ -43,6 +43,15 @@ impl AddressSpace {
         Ok(data)
     }
 
+    /// Copies as much memory out as there is from an address on, at most `length` bytes.
+    pub fn read_start(&self, address: u64, length: usize) -> Vec<u8> {
+        let in_page = (PAGE - address % PAGE) as usize;
+        // What reaches into a page that is not there is cut at its border.
+        let read =
+            |length: usize| u32::try_from(length).ok().and_then(|length| self.read(address, length).ok());
+        read(length).or_else(|| read(length.min(in_page))).unwrap_or_default()
+    }
+
     /// Copies memory in, where the process itself may write. Nothing is written unless all of it can be.
     pub fn write(&self, address: u64, data: &[u8]) -> Result<(), Error> {
         if data.len() > MAXIMUM_COPY {

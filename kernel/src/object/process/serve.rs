@@ -124,6 +124,8 @@ pub fn invoke(object: &Arc<Process>, params: &Params, answer: &mut Answer) -> Re
             object.resume();
             answer.root::<process::resume_results::Owned>()?;
         }
+        10 => object.list_evidence(params, answer)?,
+        11 => object.list_holdings(answer)?,
         _ => return Err(Error::NO_METHOD),
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! Checks of the kernel from inside, one file for each area.
 #![forbid(unsafe_code)]
 
+mod child;
+pub mod evidence;
 pub mod machine;
 pub mod memory;
 pub mod messages;

@@ -1,32 +1,15 @@
 //! What the holder of a process can do to it: pause it, and look into its memory.
 
-use super::{Bench, Verdict, fails, same, text};
-use abi::{PAGE_SIZE, Syscall};
-use alloc::{format, string::String, vec::Vec};
-use capnp::{Error, ErrorKind, capability::FromClientHook};
-use core::time::Duration;
-use schema::{
-    memory_capnp::{Protection, address_space, memory_object},
-    process_capnp::{process, process_manager},
-    supervisor_capnp::supervisor_control,
-    test_capnp::echo,
+use super::{
+    Bench, Verdict,
+    child::{CODE, COUNT, Child, DATA, PAGE, PATIENCE, WHILE},
+    fails, same, text,
 };
-
-const PAGE: u64 = PAGE_SIZE as u64;
-
-/// Where a child has its code, its data, and its message buffer.
-const CODE: u64 = 0x20_0000;
-const DATA: u64 = 0x30_0000;
-const BUFFER: u64 = 0x40_0000;
-
-/// How long anything here may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Long enough for a thread that runs to show it.
-const WHILE: Duration = Duration::from_millis(30);
-
-/// `inc qword ptr [rdi]`, for ever.
-const COUNT: &[u8] = &[0x48, 0xff, 0x07, 0xeb, 0xfb];
+use abi::Syscall;
+use alloc::{format, vec::Vec};
+use capnp::{Error, ErrorKind};
+use core::time::Duration;
+use schema::{memory_capnp::Protection, supervisor_capnp::supervisor_control, test_capnp::echo};
 
 /// Waits until the deadline in rsi; then counts as [`COUNT`] does.
 ///
@@ -63,146 +46,6 @@ const SLEEP: &[u8] = &[
     0xeb,
     0xfb,
 ];
-
-/// A process of this check's own.
-struct Child {
-    process: process::Client,
-    space: address_space::Client,
-}
-
-impl Child {
-    /// Maps its code, and two pages of data, of which its counter is the first word.
-    async fn new(bench: &Bench, code: &[u8]) -> Result<Self, Error> {
-        let manager: process_manager::Client = bench.environment.grant("process-manager")?;
-        let mut request = manager.create_request();
-        let mut fields = request.get();
-        fields.set_name("child");
-        fields.set_priority(1);
-        let mut quota = fields.init_quota();
-        quota.set_frames(64);
-        quota.set_handles(16);
-        quota.set_threads(1);
-        let process = request.send().promise.await?.get()?.get_process()?;
-        let space = process.address_space_request().send().promise.await?.get()?.get_space()?;
-        let child = Self { process, space };
-        let memory = child.memory(1).await?;
-        child.map(&memory, CODE, 1, Protection::ReadWrite).await?;
-        child.write(CODE, code).await?;
-        let mut request = child.space.unmap_request();
-        request.get().set_address(CODE);
-        request.send().promise.await?;
-        memory.seal_request().send().promise.await?;
-        child.map(&memory, CODE, 1, Protection::ReadExecute).await?;
-        child.map(&child.memory(2).await?, DATA, 2, Protection::ReadWrite).await?;
-        Ok(child)
-    }
-
-    async fn start(&self, argument: u64) -> Result<(), Error> {
-        let mut request = self.process.start_request();
-        let mut fields = request.get();
-        fields.set_entry(CODE);
-        fields.set_stack_top(DATA + 2 * PAGE);
-        fields.set_message_buffer(BUFFER);
-        let mut arguments = fields.init_arguments(2);
-        arguments.set(0, DATA);
-        arguments.set(1, argument);
-        request.send().promise.await.map(drop)
-    }
-
-    async fn memory(&self, pages: u32) -> Result<memory_object::Client, Error> {
-        let mut request = self.process.memory_request();
-        request.get().set_pages(pages);
-        request.send().promise.await?.get()?.get_memory()
-    }
-
-    async fn map(
-        &self,
-        memory: &memory_object::Client,
-        address: u64,
-        pages: u32,
-        protection: Protection,
-    ) -> Result<(), Error> {
-        let mut request = self.space.map_request();
-        let mut fields = request.get();
-        fields.reborrow().init_memory().set_as_capability(memory.clone().into_client_hook());
-        fields.set_address(address);
-        fields.set_pages(pages);
-        fields.set_protection(protection);
-        request.send().promise.await.map(drop)
-    }
-
-    async fn write(&self, address: u64, data: &[u8]) -> Result<(), Error> {
-        let mut request = self.space.write_request();
-        request.get().set_address(address);
-        request.get().set_data(data);
-        request.send().promise.await.map(drop)
-    }
-
-    async fn read(&self, address: u64, length: u32) -> Result<Vec<u8>, Error> {
-        let mut request = self.space.read_request();
-        request.get().set_address(address);
-        request.get().set_length(length);
-        Ok(request.send().promise.await?.get()?.get_data()?.to_vec())
-    }
-
-    async fn counter(&self) -> Result<u64, Error> {
-        let bytes = self.read(DATA, 8).await?;
-        let word = bytes.try_into().map_err(|_| Error::failed("not a word".into()))?;
-        Ok(u64::from_le_bytes(word))
-    }
-
-    /// Waits until the counter is past a value.
-    async fn counts_past(&self, value: u64) -> Result<u64, String> {
-        let end = rt::now() + PATIENCE;
-        while rt::now() < end {
-            let counter = self.counter().await.map_err(text)?;
-            if counter > value {
-                return Ok(counter);
-            }
-            rt::sleep(Duration::from_millis(1)).await;
-        }
-        Err(format!("the counter stays at {value}"))
-    }
-
-    /// Pauses it, and waits until none of its threads is on a processor.
-    async fn pause(&self) -> Result<(), String> {
-        self.process.pause_request().send().promise.await.map_err(text)?;
-        let end = rt::now() + PATIENCE;
-        while rt::now() < end {
-            let answer = self.process.status_request().send().promise.await.map_err(text)?;
-            let status = answer.get().map_err(text)?;
-            same(status.get_paused(), true)?;
-            if status.get_running() == 0 {
-                return Ok(());
-            }
-            rt::sleep(Duration::from_millis(1)).await;
-        }
-        Err("a paused process still runs".into())
-    }
-
-    /// Threads that would run.
-    async fn ready(&self) -> Result<u16, String> {
-        let answer = self.process.status_request().send().promise.await.map_err(text)?;
-        Ok(answer.get().map_err(text)?.get_ready())
-    }
-
-    async fn resume(&self) -> Result<(), String> {
-        self.process.resume_request().send().promise.await.map(drop).map_err(text)
-    }
-
-    async fn kill(&self) -> Result<(), String> {
-        self.process.kill_request().send().promise.await.map_err(text)?;
-        let end = rt::now() + PATIENCE;
-        while rt::now() < end {
-            let answer = self.process.status_request().send().promise.await.map_err(text)?;
-            if answer.get().map_err(text)?.get_reaped() {
-                return Ok(());
-            }
-            rt::sleep(Duration::from_millis(1)).await;
-        }
-        Err("it is not reaped".into())
-    }
-}
 
 /// A thread in an endless loop stops in it, and goes on where it was; again and again.
 pub async fn running_thread_is_paused(bench: &Bench) -> Verdict {

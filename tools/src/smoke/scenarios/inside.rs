@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every check of `tests/programs/src/checks`. A line that is missing fails.
-const CHECKS: [&str; 53] = [
+const CHECKS: [&str; 57] = [
     "wild_handle",
     "closed_handle",
     "wrong_kind_of_handle",
@@ -64,6 +64,10 @@ const CHECKS: [&str; 53] = [
     "copies_into_another",
     "copies_keep_to_the_mappings",
     "mappings_are_listed",
+    "fault_leaves_registers_and_stack",
+    "kill_leaves_registers",
+    "exit_leaves_what_it_means",
+    "holdings_are_kept",
 ];
 
 /// One scenario for each number of processors.
