@@ -14,6 +14,8 @@ IMAGE ?=
 RECORD ?=
 # Smoke scenarios: those whose names contain one of these words; all when empty. Parts of the benchmarks, as network.
 NAME ?=
+# Results of benchmarks to compare with; by default the last ones.
+BASELINE ?=
 # More options of the tool's `run`, as --smp 4 --memory 128 --nic legacy.
 RUN ?=
 
@@ -161,7 +163,7 @@ graph: $(SETUP)/build ## Draws who holds what in MANIFEST, as SVG in the build f
 	$(TOOLS) graph $(MANIFEST) $(CARGO_TARGET_DIR)/graph/$(basename $(notdir $(MANIFEST))).svg
 
 bench: build $(SETUP)/run ## Counts instructions and compares them with the limits
-	$(TOOLS) bench $(NAME)
+	$(TOOLS) bench $(NAME) $(if $(BASELINE),--baseline $(BASELINE))
 
 clean: ## Removes all that was built, and what was chosen at set-up
 	rm -rf $(CARGO_TARGET_DIR)

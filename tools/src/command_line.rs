@@ -112,7 +112,10 @@ enum Verb {
     /// Counts instructions and compares them with the limits.
     Bench {
         /// Only these parts: kernel, boot, programs, nvme, network; all when empty.
-        names: Vec<String>,
+        parts: Vec<String>,
+        /// Results to compare with, in place of the last ones; then a regression is a failure.
+        #[arg(long)]
+        baseline: Option<PathBuf>,
     },
     /// Checks boot manifests.
     Check {
@@ -230,7 +233,9 @@ pub fn run() -> Result<ExitCode> {
         }
         Verb::RunCloudImages => return cloud::run_images(paths),
         Verb::Run(options) => return run_machine(&paths, options),
-        Verb::Bench { names } => return bench::run(paths, &names),
+        Verb::Bench { parts, baseline } => {
+            return bench::run(paths, &bench::Options { parts, baseline });
+        }
         Verb::Smoke { names, list } => {
             return smoke::run(paths, &names, if list { List::Only } else { List::Not });
         }

@@ -12,6 +12,7 @@ mod kernel_file;
 mod manifest_check;
 mod package;
 mod paths;
+mod plot;
 mod progress;
 mod provenance;
 mod qemu;

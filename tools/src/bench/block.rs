@@ -1,73 +1,89 @@
 //! Instructions of a read from an NVMe disk: client, driver and kernel together, counted by the plugin, which does not
-//! count idle time; and how fast that is in a run without the plugin.
+//! count idle time; and how fast that is in runs without the plugin.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Instant};
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{LIMIT, boot::build_plugin, report::Measurement};
-use crate::{guest::Guest, qemu::Machine, smoke::Context};
-
-/// The manifest whose program reads and writes.
-const MANIFEST: &str = "manifests/bench-nvme.capnp";
+use super::{
+    RUNS,
+    counter::Counter,
+    figures::Unit,
+    session::{Session, System, Work},
+};
+use crate::guest::Guest;
 
 /// Bytes of the disk.
 const DISK_BYTES: u64 = 256 << 20;
 
+/// Requests of at least so many bytes are measured in bytes a second, shorter ones in requests a second.
+const LARGE: u64 = 64 << 10;
+
 /// Marks at the start and the end of a job (`tests/bench/src/bin/bench-block.rs`).
-const START: &str = "mark 16 ";
-const END: &str = "mark 17 ";
+const START: &str = "mark 16";
+const END: &str = "mark 17";
 
 /// One job of the program, as it says itself.
 struct Job {
     name: String,
+    bytes: u64,
     requests: u64,
-    per_second: u64,
-    megabytes: u64,
+    per_second: f64,
 }
 
 /// Runs the program with and without the plugin.
-pub fn measure(context: &mut Context, folder: &Path) -> Result<Vec<Measurement>> {
-    let plugin = build_plugin(context, folder)?;
-    let counts = folder.join("nvme.counts");
-    let disk = folder.join("nvme.disk");
-    // Not of zeroes alone, not with holes, and settled: a write to a page that the host is writing back waits for it.
+pub fn measure(session: &mut Session) -> Result<()> {
+    let disk = super::file_in(&session.folder, "nvme.disk")?;
+    // Not of zeroes alone, and not with holes.
     fs::write(&disk, [0x5a].repeat(DISK_BYTES as usize))?;
-    fs::File::open(&disk)?.sync_all()?;
-    let argument = format!("{},log={},entry=0", plugin.display(), counts.display());
-    let jobs = run(context, folder, &disk, &["-plugin", &argument])?;
-    let text = fs::read_to_string(&counts).with_context(|| counts.display().to_string())?;
-    let numbers = |mark: &str| -> Result<Vec<u64>> {
-        text.lines().filter_map(|line| line.strip_prefix(mark)).map(|number| Ok(number.parse()?)).collect()
-    };
-    let (starts, ends) = (numbers(START)?, numbers(END)?);
-    ensure!(starts.len() == jobs.len() && ends.len() == jobs.len(), "the marks do not fit the jobs: {text}");
-    let mut found = Vec::new();
-    for (job, (start, end)) in jobs.iter().zip(starts.iter().zip(&ends)) {
-        found.push(Measurement { name: format!("nvme_{}", job.name), value: (end - start) / job.requests });
+    for system in session.systems() {
+        count(session, system, &disk)?;
     }
-    for job in run(context, folder, &disk, &[])? {
-        found.push(Measurement { name: format!("nvme_{}_per_second", job.name), value: job.per_second });
-        found.push(Measurement {
-            name: format!("nvme_{}_megabytes_per_second", job.name),
-            value: job.megabytes,
-        });
+    for _ in 0..RUNS {
+        for system in session.systems() {
+            for job in run(session, system, &disk, "nvme", &[])? {
+                let (name, unit, value) = job.rate();
+                session.figures(system).add(name, unit, value);
+            }
+        }
     }
+    session.note_stalled("nvme_");
     fs::remove_file(&disk)?;
-    Ok(found)
+    Ok(())
+}
+
+/// Counts instructions.
+fn count(session: &mut Session, system: System, disk: &Path) -> Result<()> {
+    let name = format!("nvme-counted-{}", system.name());
+    let counter = Counter::new(&session.context.paths().root, &session.folder, &name)?;
+    let jobs = run(session, system, disk, "nvme-counted", &counter.arguments(0))?;
+    let (starts, ends) = (counter.reached(START)?, counter.reached(END)?);
+    ensure!(starts.len() == jobs.len() && ends.len() == jobs.len(), "the marks do not fit the jobs");
+    for (job, (start, end)) in jobs.iter().zip(starts.iter().zip(&ends)) {
+        let value = (end - start) / job.requests;
+        session.figures(system).add(format!("nvme_{}", job.name), Unit::Instructions, value as f64);
+    }
+    Ok(())
 }
 
 /// Boots the program's machine; what it says of its jobs.
-fn run(context: &mut Context, folder: &Path, disk: &Path, more: &[&str]) -> Result<Vec<Job>> {
-    context.enter("bench-nvme", Instant::now() + LIMIT);
-    let mut machine = Machine::new(context.direct(MANIFEST)?);
+fn run(
+    session: &mut Session,
+    system: System,
+    disk: &Path,
+    name: &str,
+    more: &[OsString],
+) -> Result<Vec<Job>> {
+    let mut machine = session.machine(system, Work::Block)?;
     machine.add_drive("drive0", disk)?;
     machine.more.extend(["-device", "nvme,serial=bench,drive=drive0"].map(Into::into));
-    machine.more.extend(more.iter().map(Into::into));
-    let mut guest = Guest::start(machine, &[], &folder.join("nvme.log"), context.deadline())?;
+    machine.more.extend_from_slice(more);
+    let log = session.log(&format!("{name}-{}", system.name()));
+    let mut guest = Guest::start(machine, &[], &log, session.context.deadline())?;
     guest.wait_for("NV-DONE")?;
-    let jobs = guest.lines().iter().filter_map(|line| Job::parse(line)).collect();
+    let jobs: Vec<_> = guest.lines().iter().filter_map(|line| Job::parse(line)).collect();
+    ensure!(!jobs.is_empty(), "no job ended");
     guest.qmp()?.execute("quit", json!({}))?;
     guest.wait_exit()?;
     Ok(jobs)
@@ -82,10 +98,21 @@ impl Job {
         let number = |name| words.get(name)?.parse().ok();
         Some(Self {
             name: (*words.get("name")?).to_owned(),
+            bytes: number("bytes")?,
             requests: number("ios").filter(|requests| *requests > 0)?,
-            per_second: number("iops")?,
-            megabytes: number("MBps")?,
+            per_second: number("iops")? as f64,
         })
+    }
+
+    /// Its rate, with name and unit.
+    fn rate(&self) -> (String, Unit, f64) {
+        let Self { name, bytes, per_second, .. } = self;
+        if *bytes >= LARGE {
+            let value = per_second * *bytes as f64 / 1e6;
+            (format!("nvme_{name}_megabytes_per_second"), Unit::MegabytesPerSecond, value)
+        } else {
+            (format!("nvme_{name}_per_second"), Unit::PerSecond, *per_second)
+        }
     }
 }
 
@@ -95,8 +122,13 @@ mod tests {
 
     #[test]
     fn jobs_are_found_in_log_lines() {
-        let job = Job::parse("[    0.1] bench-block: NV name=read_4k ios=10 iops=20 MBps=30").expect("a job");
-        assert_eq!((&*job.name, job.requests, job.per_second, job.megabytes), ("read_4k", 10, 20, 30));
-        assert!(Job::parse("NV-DONE").is_none() && Job::parse("NV name=x ios=0 iops=1 MBps=1").is_none());
+        let parse = |line| Job::parse(line).expect("a job");
+        let small = parse("[    0.1] bench-block: NV name=read_4k bytes=4096 ios=10 iops=20");
+        assert_eq!((&*small.name, small.requests), ("read_4k", 10));
+        assert_eq!(small.rate(), ("nvme_read_4k_per_second".into(), Unit::PerSecond, 20.0));
+        let large = parse("NV name=read_1m bytes=1000000 ios=10 iops=20");
+        assert_eq!(large.rate().2, 20.0);
+        assert!(Job::parse("NV-DONE").is_none());
+        assert!(Job::parse("NV name=x bytes=1 ios=0 iops=1").is_none());
     }
 }

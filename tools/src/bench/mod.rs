@@ -1,116 +1,122 @@
-//! `bench`: counts instructions, and compares them with the limits of `tools/bench/limits.txt`.
+//! `bench`: counts instructions, compares them with the limits of `tools/bench/limits.txt`, and measures rates.
 //!
 //! Two ways to count. Under `-icount shift=0` the time stamp counter advances by one an instruction, so programs in the guest
 //! measure themselves and print `UB <name> <count>`. What crosses halts of the processor, where that clock jumps, is
-//! counted by a QEMU plugin, between marks that programs set.
+//! counted by a QEMU plugin, between marks that programs set. Rates are measured against the clock, without the plugin.
 
 mod block;
 mod boot;
+mod counter;
+mod figures;
+mod limits;
 mod net;
+mod plots;
+mod programs;
 mod report;
-mod table;
+mod results;
+mod session;
 
-use std::{path::Path, process::ExitCode, time::Duration, time::Instant};
-
-use anyhow::{Context as _, Result};
-
-use self::{
-    report::{Measurement, Verdict},
-    table::Limit,
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
 };
-use crate::{kernel_file, paths::Paths, qemu::Machine, smoke::Context};
 
-/// The manifest whose programs measure themselves.
-const MANIFEST: &str = "manifests/bench.capnp";
+use anyhow::Result;
 
-/// The line that ends their report.
-const DONE: &str = "UB-DONE";
+use self::{report::Row, results::Results, session::Session};
+use crate::{kernel_file, package, paths::Paths};
 
 /// How long one machine may take.
 const LIMIT: Duration = Duration::from_secs(180);
 
+/// Machines that each rate is measured on, one after the other.
+const RUNS: usize = 3;
+
+/// What to measure.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The parts; all when empty.
+    pub parts: Vec<String>,
+    /// Results to compare with, in place of the last ones.
+    pub baseline: Option<PathBuf>,
+}
+
 /// A part that can be measured alone.
-type Part = (&'static str, fn(&mut Context, &Path) -> Result<Vec<Measurement>>);
+type Part = (&'static str, fn(&mut Session) -> Result<()>);
 
 const PARTS: [Part; 5] = [
     ("kernel", kernel),
     ("boot", boot::measure),
-    ("programs", programs),
+    ("programs", programs::measure),
     ("nvme", block::measure),
     ("network", net::measure),
 ];
 
-/// Measures the parts of these names, or everything; writes `results.json` and `table.md`, and prints the table.
-pub fn run(paths: Paths, names: &[String]) -> Result<ExitCode> {
-    let limits = table::read(&paths.root.join("tools/bench/limits.txt"))?;
-    let folder = paths.target.join("bench");
-    let mut context = Context::new(paths);
-    let (mut found, mut failed) = (Vec::new(), 0);
+/// Measures; writes `results.json`, `table.md` and plots, and prints the table.
+///
+/// It is a failure if a part fails, if a figure is over its limit, or if it is a regression from a baseline that was named.
+pub fn run(paths: Paths, options: &Options) -> Result<ExitCode> {
+    let limits = limits::read(&paths.root.join("tools/bench/limits.txt"))?;
+    // The results of some parts are not to replace those of all.
+    let folder = paths.target.join("bench").join(options.parts.join("-"));
+    let last = folder.join("results.json");
+    let before = match &options.baseline {
+        Some(file) => Some(Results::read(file)?),
+        // Those of an older version are not compared with.
+        None => Results::read(&last).ok(),
+    };
+    let mut session = Session::new(paths, folder.clone());
+    let mut failed = 0;
     for (part, measure) in PARTS {
-        if names.is_empty() || names.iter().any(|name| name == part) {
-            match measure(&mut context, &folder) {
-                Ok(measured) => found.extend(measured),
-                // Its rows stay empty.
-                Err(error) => {
-                    eprintln!("bench: {part}: {error:#}");
-                    failed += 1;
-                }
+        if options.parts.is_empty() || options.parts.iter().any(|name| name == part) {
+            // Its rows stay empty.
+            if let Err(error) = measure(&mut session) {
+                eprintln!("bench: {part}: {error:#}");
+                failed += 1;
             }
         }
     }
-    let mut verdicts = report::compare(&limits, &found);
-    if !names.is_empty() {
-        verdicts.retain(Verdict::is_measured);
+    let mut rows = report::rows(&limits, &session.capos, &session.linux, before.as_ref());
+    if !options.parts.is_empty() {
+        rows.retain(Row::is_measured);
     }
-    report::write(&folder, &verdicts)?;
-    print!("{}", report::markdown(&verdicts));
-    let good = failed == 0 && verdicts.iter().all(Verdict::is_good);
+    let results = Results::new(&rows);
+    if last.exists() {
+        fs::rename(&last, folder.join("previous.json"))?;
+    }
+    package::write(&last, results.text()?.as_bytes())?;
+    let table = table(&rows, &results, before.as_ref());
+    package::write(&folder.join("table.md"), table.as_bytes())?;
+    for (name, plot) in plots::all(&rows) {
+        package::write(&folder.join(name), plot.svg().as_bytes())?;
+    }
+    print!("{table}");
+    println!("\n{}: results.json, table.md, plots", folder.display());
+    let regressions = options.baseline.is_some() && rows.iter().any(Row::is_regression);
+    let good = failed == 0 && rows.iter().all(Row::is_good) && !regressions;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The table, and what was measured with.
+fn table(rows: &[Row], results: &Results, before: Option<&Results>) -> String {
+    let mut text = format!("Measured: {}.\n", results.surroundings());
+    if let Some(before) = before {
+        text += &format!("Compared with {}.\n", before.commit());
+    }
+    text + "\n" + &report::markdown(rows)
+}
+
 /// The size of what a loader loads.
-fn kernel(context: &mut Context, _: &Path) -> Result<Vec<Measurement>> {
-    let image = kernel_file::read(&context.paths().kernel())?;
-    Ok(vec![Measurement { name: "kernel_image".into(), value: u64::try_from(image.len())? }])
+fn kernel(session: &mut Session) -> Result<()> {
+    let image = kernel_file::read(&session.context.paths().kernel())?;
+    session.capos.add("kernel_image", figures::Unit::Bytes, image.len() as f64);
+    Ok(())
 }
 
-/// Runs the programs that measure themselves.
-fn programs(context: &mut Context, folder: &Path) -> Result<Vec<Measurement>> {
-    context.enter("bench-programs", Instant::now() + LIMIT);
-    let mut machine = Machine::new(context.direct(MANIFEST)?);
-    machine.more = ["-icount", "shift=0,sleep=off"].map(Into::into).to_vec();
-    let mut guest =
-        crate::guest::Guest::start(machine, &[], &folder.join("programs.log"), context.deadline())?;
-    guest.wait_for(DONE)?;
-    let found: Vec<_> = guest.lines().iter().filter_map(|line| Measurement::parse(line)).collect();
-    (!found.is_empty()).then_some(found).context("no line with a measurement")
-}
-
-impl Measurement {
-    /// The measurement in a line of the serial log: `UB <name> <count>`, behind whatever the log puts in front.
-    fn parse(line: &str) -> Option<Self> {
-        let mut words = line.split_whitespace().skip_while(|word| *word != "UB").skip(1);
-        let (name, value) = (words.next()?, words.next()?);
-        Some(Self { name: name.into(), value: value.parse().ok()? })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn measurements_are_found_in_log_lines() {
-        let parsed = Measurement::parse("[    0.112] bench: UB typed_call 2041");
-        assert_eq!(parsed, Some(Measurement { name: "typed_call".into(), value: 2041 }));
-        assert_eq!(Measurement::parse("[    0.112] bench: UB-DONE"), None);
-        assert_eq!(Measurement::parse("UB typed_call many"), None);
-    }
-
-    #[test]
-    fn the_limits_file_can_be_read() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let limits: Vec<Limit> = table::read(&root.join("bench/limits.txt")).expect("well formed");
-        assert!(limits.iter().any(|limit| limit.name == "boot_to_init" && limit.most == 60_000_000));
-    }
+/// Creates a folder's parents and itself, and says where a file in it is.
+fn file_in(folder: &Path, name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    Ok(folder.join(name))
 }

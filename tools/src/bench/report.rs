@@ -1,112 +1,134 @@
-//! What was measured beside what may be.
+//! What was measured beside what may be, what Linux needs, and what it was before.
 
-use std::path::Path;
+use super::{
+    figures::{Figures, Spread, Unit},
+    limits::Limit,
+    results::Results,
+};
+use crate::plot::number;
 
-use anyhow::Result;
-use serde_json::{Value, json};
-
-use super::Limit;
-use crate::package;
-
-/// One number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Measurement {
-    /// What was measured.
-    pub name: String,
-    /// How much it was.
-    pub value: u64,
-}
+/// A larger growth of a counted figure than this part of it is a regression.
+const TOLERANCE: f64 = 0.02;
 
 /// One row of the result.
 #[derive(Clone, Debug)]
-pub struct Verdict {
-    name: String,
-    /// What was measured, if it was.
-    value: Option<u64>,
+pub struct Row {
+    /// What was measured.
+    pub name: String,
+    /// What its values count; as the limit says where nothing was measured.
+    pub unit: Option<Unit>,
+    /// capOS' values, if it was measured.
+    pub capos: Option<Spread>,
+    /// Linux's in the same session.
+    pub linux: Option<Spread>,
     /// What it may be, if that is limited.
-    limit: Option<Limit>,
+    pub limit: Option<Limit>,
+    /// capOS' values before.
+    pub before: Option<Spread>,
 }
 
-impl Verdict {
-    /// Whether it was measured and is within its limit.
+impl Row {
+    fn value(&self) -> Option<f64> {
+        self.capos.as_ref().filter(|spread| !spread.is_stalled()).map(|spread| spread.median)
+    }
+
+    /// Whether capOS was measured.
+    pub fn is_measured(&self) -> bool {
+        self.capos.is_some()
+    }
+
+    /// Whether it ended, and is within its limit.
     pub fn is_good(&self) -> bool {
-        match (&self.limit, self.value) {
-            (Some(limit), Some(value)) => value <= limit.most,
+        match (&self.limit, self.value()) {
+            (Some(limit), Some(value)) => value <= limit.most as f64,
             (Some(_), None) => false,
-            (None, _) => true,
+            (None, value) => value.is_some() || !self.is_measured(),
         }
     }
 
-    /// Whether there is a value.
-    pub const fn is_measured(&self) -> bool {
-        self.value.is_some()
+    /// By which part of itself it has changed.
+    pub fn change(&self) -> Option<f64> {
+        let before = self.before.as_ref().filter(|before| before.median > 0.0)?;
+        Some(self.value()? / before.median - 1.0)
     }
 
-    const fn word(&self) -> &'static str {
-        match (&self.limit, self.value) {
-            (Some(limit), Some(value)) if value > limit.most => "**over**",
-            (Some(_), None) => "**not measured**",
-            _ => "",
+    /// Whether a counted figure has grown by more than the tolerance, and beyond all that was seen before.
+    pub fn is_regression(&self) -> bool {
+        let counted = self.unit.is_some_and(Unit::is_counted);
+        let beyond = self.before.as_ref().zip(self.value()).is_some_and(|(before, now)| now > before.maximum);
+        counted && beyond && self.change().is_some_and(|change| change > TOLERANCE)
+    }
+
+    fn words(&self) -> String {
+        let mut words = Vec::new();
+        match (&self.limit, self.value()) {
+            (Some(limit), Some(value)) if value > limit.most as f64 => words.push("**over**"),
+            (_, None) if self.is_measured() => words.push("**stalled**"),
+            (Some(_), None) => words.push("**not measured**"),
+            _ => {}
+        }
+        if self.is_regression() {
+            words.push("**regression**");
+        }
+        words.join(", ")
+    }
+}
+
+/// Every limit with its figure, and behind them what has no limit.
+pub fn rows(limits: &[Limit], capos: &Figures, linux: &Figures, before: Option<&Results>) -> Vec<Row> {
+    let mut names: Vec<&str> = limits.iter().map(|limit| limit.name.as_str()).collect();
+    for figure in capos.all().iter().chain(linux.all()) {
+        if !names.contains(&figure.name.as_str()) {
+            names.push(&figure.name);
         }
     }
-}
-
-/// Every limit with its measurement, and behind them what has no limit.
-pub fn compare(limits: &[Limit], found: &[Measurement]) -> Vec<Verdict> {
-    let value = |name: &str| found.iter().find(|one| one.name == name).map(|one| one.value);
-    let limited = limits.iter().map(|limit| Verdict {
-        name: limit.name.clone(),
-        value: value(&limit.name),
-        limit: Some(limit.clone()),
-    });
-    let others = found.iter().filter(|one| limits.iter().all(|limit| limit.name != one.name));
-    let others = others.map(|one| Verdict { name: one.name.clone(), value: Some(one.value), limit: None });
-    limited.chain(others).collect()
-}
-
-/// Writes `results.json` and `table.md` into a folder.
-pub fn write(folder: &Path, verdicts: &[Verdict]) -> Result<()> {
-    let rows: serde_json::Map<String, Value> = verdicts
-        .iter()
-        .map(|row| {
-            (
-                row.name.clone(),
-                json!({ "value": row.value, "limit": row.limit.as_ref().map(|limit| limit.most) }),
-            )
-        })
-        .collect();
-    let commit = std::env::var("CAPOS_COMMIT").unwrap_or_else(|_| "unknown".into());
-    let results = serde_json::to_string_pretty(&json!({ "commit": commit, "results": rows }))?;
-    package::write(&folder.join("results.json"), format!("{results}\n").as_bytes())?;
-    package::write(&folder.join("table.md"), markdown(verdicts).as_bytes())
+    let row = |name: &str| Row {
+        name: name.into(),
+        unit: capos.all().iter().chain(linux.all()).find(|figure| figure.name == name).map(|one| one.unit),
+        capos: capos.spread(name),
+        linux: linux.spread(name),
+        limit: limits.iter().find(|limit| limit.name == name).cloned(),
+        before: before.and_then(|before| before.capos(name)),
+    };
+    names.into_iter().map(row).collect()
 }
 
 /// The rows as a table.
-pub fn markdown(verdicts: &[Verdict]) -> String {
-    let mut text = String::from("| what | measured | limit | unit | | others |\n|---|--:|--:|---|---|---|\n");
-    for row in verdicts {
-        let measured = row.value.map_or_else(|| "-".into(), grouped);
-        let (most, unit, others) = row.limit.as_ref().map_or_else(
-            || ("-".into(), "", ""),
-            |limit| (grouped(limit.most), limit.unit.as_str(), limit.others.as_str()),
-        );
-        let (name, word) = (&row.name, row.word());
-        text += &format!("| {name} | {measured} | {most} | {unit} | {word} | {others} |\n");
+pub fn markdown(rows: &[Row]) -> String {
+    let linux = rows.iter().any(|row| row.linux.is_some());
+    let mut text = String::from("| what | unit | capOS | min to max | limit | | before |");
+    text += if linux { " Linux now | min to max |" } else { "" };
+    text += " others |\n|---|---|--:|---|--:|---|--:|";
+    text += if linux { "--:|---|" } else { "" };
+    text += "---|\n";
+    for row in rows {
+        let limited = row.limit.as_ref().map_or("", |limit| limit.unit.as_str());
+        let unit = row.unit.map_or(limited, |unit| unit.words());
+        let limit = row.limit.as_ref().map_or_else(|| "-".into(), |limit| number(limit.most as f64));
+        let others = row.limit.as_ref().map_or("", |limit| limit.others.as_str());
+        let change = row.change().map_or_else(String::new, |change| format!("{:+.1} %", change * 100.0));
+        let name = &row.name;
+        let [median, range] = columns(row.capos.as_ref());
+        text += &format!("| {name} | {unit} | {median} | {range} | {limit} | {} | {change} |", row.words());
+        if linux {
+            let [median, range] = columns(row.linux.as_ref());
+            text += &format!(" {median} | {range} |");
+        }
+        text += &format!(" {others} |\n");
     }
     text
 }
 
-/// A number with its digits in threes.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
+/// Median and range in words.
+fn columns(spread: Option<&Spread>) -> [String; 2] {
+    match spread {
+        None => ["-".into(), String::new()],
+        Some(spread) if spread.is_stalled() => ["stalled".into(), String::new()],
+        Some(spread) if spread.minimum == spread.maximum => [number(spread.median), String::new()],
+        Some(spread) => {
+            [number(spread.median), format!("{} to {}", number(spread.minimum), number(spread.maximum))]
         }
-        text.push(digit);
     }
-    text
 }
 
 #[cfg(test)]
@@ -117,21 +139,44 @@ mod tests {
         Limit { name: name.into(), most, unit: "instructions".into(), others: "-".into() }
     }
 
-    #[test]
-    fn over_the_limit_and_not_measured_are_bad() {
-        let limits = [limit("a", 10), limit("b", 10), limit("c", 10)];
-        let found =
-            [("a", 10), ("b", 11), ("d", 99)].map(|(name, value)| Measurement { name: name.into(), value });
-        let verdicts = compare(&limits, &found);
-        assert_eq!(verdicts.iter().map(Verdict::is_good).collect::<Vec<_>>(), [true, false, false, true]);
-        let table = markdown(&verdicts);
-        assert!(table.contains("| b | 11 | 10 | instructions | **over** | - |"), "{table}");
-        assert!(table.contains("| c | - | 10 | instructions | **not measured** | - |"), "{table}");
+    fn figures(values: &[(&str, f64)]) -> Figures {
+        let mut figures = Figures::default();
+        for (name, value) in values {
+            figures.add(*name, Unit::Instructions, *value);
+        }
+        figures
     }
 
     #[test]
-    fn digits_are_grouped() {
-        assert_eq!(grouped(1_374_000_000), "1,374,000,000");
-        assert_eq!(grouped(999), "999");
+    fn over_the_limit_and_not_measured_are_bad() {
+        let limits = [limit("a", 10), limit("b", 10), limit("c", 10)];
+        let mut found = figures(&[("a", 10.0), ("b", 11.0), ("d", 99.0)]);
+        found.add_stalled("e", Unit::PerSecond);
+        let rows = rows(&limits, &found, &Figures::default(), None);
+        assert_eq!(rows.iter().map(Row::is_good).collect::<Vec<_>>(), [true, false, false, true, false]);
+        let table = markdown(&rows);
+        assert!(table.contains("| b | instructions | 11 |  | 10 | **over** |  | - |"), "{table}");
+        assert!(table.contains("| c | instructions | - |  | 10 | **not measured** |  | - |"), "{table}");
+        assert!(table.contains("| e | a second | stalled |  | - | **stalled** |  |  |"), "{table}");
+    }
+
+    #[test]
+    fn growth_beyond_what_was_seen_is_a_regression() {
+        let mut row = Row {
+            name: "a".into(),
+            unit: Some(Unit::Instructions),
+            capos: Some(Spread::new(vec![103.0])),
+            linux: None,
+            limit: None,
+            before: Some(Spread::new(vec![100.0])),
+        };
+        assert!(row.is_regression() && markdown(&[row.clone()]).contains("+3.0 %"));
+        row.before = Some(Spread::new(vec![99.0, 100.0, 104.0]));
+        assert!(!row.is_regression());
+        row.before = Some(Spread::new(vec![102.0]));
+        assert!(!row.is_regression());
+        row.unit = Some(Unit::PerSecond);
+        row.before = Some(Spread::new(vec![1.0]));
+        assert!(!row.is_regression());
     }
 }

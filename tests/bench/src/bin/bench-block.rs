@@ -1,4 +1,4 @@
-//! Reads a disk in several ways, and prints for each `NV name=<job> ios=<n> iops=<n> MBps=<n>`, then `NV-DONE`. Marks for
+//! Reads a disk in several ways, and prints for each `NV name=<job> bytes=<each> ios=<n> iops=<n>`, then `NV-DONE`. Marks for
 //! the counting plugin stand at the start and the end of each job.
 #![no_std]
 #![no_main]
@@ -76,8 +76,8 @@ async fn measure(environment: &rt::Environment) -> Result<(), Error> {
         mark::<END>();
         let nanoseconds = (rt::now() - start).as_nanos().max(1);
         let per_second = u128::from(job.count) * 1_000_000_000 / nanoseconds;
-        let megabytes = per_second * u128::from(job.bytes) / 1_000_000;
-        log::info!("NV name={} ios={} iops={per_second} MBps={megabytes}", job.name, job.count);
+        let Job { name, bytes, count, .. } = job;
+        log::info!("NV name={name} bytes={bytes} ios={count} iops={per_second}");
     }
     Ok(())
 }

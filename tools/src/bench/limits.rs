@@ -17,6 +17,14 @@ pub struct Limit {
     pub others: String,
 }
 
+impl Limit {
+    /// What Linux needed when the limit was set: the number behind `Linux` and a colon in the remark.
+    pub fn linux(&self) -> Option<f64> {
+        let remark = self.others.split(';').map(str::trim).find(|remark| remark.starts_with("Linux"))?;
+        remark.rsplit_once(':')?.1.trim().parse().ok()
+    }
+}
+
 /// Reads a table: name, limit, unit and a remark in a line; `#` starts a comment line.
 pub fn read(file: &Path) -> Result<Vec<Limit>> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
@@ -41,9 +49,17 @@ mod tests {
 
     #[test]
     fn a_line_has_four_columns() {
-        let limit = parse("a_b  12  instructions  Linux: 3").expect("well formed");
-        assert_eq!((limit.name.as_str(), limit.most, limit.others.as_str()), ("a_b", 12, "Linux: 3"));
+        let limit = parse("a_b  12  instructions  seL4: 4; Linux 6.1 x: 3").expect("well formed");
+        assert_eq!((limit.name.as_str(), limit.most, limit.linux()), ("a_b", 12, Some(3.0)));
+        assert_eq!(parse("a 1 bytes -").expect("well formed").linux(), None);
         assert!(parse("a_b").is_err());
         assert!(parse("a_b many instructions").is_err());
+    }
+
+    #[test]
+    fn the_limits_file_can_be_read() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let limits = read(&root.join("bench/limits.txt")).expect("well formed");
+        assert!(limits.iter().any(|limit| limit.name == "boot_to_init" && limit.most == 60_000_000));
     }
 }
