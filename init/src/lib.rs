@@ -9,7 +9,6 @@
 
 extern crate alloc;
 
-pub mod crashes;
 pub mod devices;
 mod ending;
 mod restart;

@@ -11,7 +11,6 @@ mod binaries;
 mod claims;
 mod control;
 mod event;
-mod evidence;
 mod launch;
 mod servers;
 mod system;

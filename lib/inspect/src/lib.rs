@@ -9,7 +9,6 @@
 extern crate alloc;
 
 mod assemble;
-pub mod crashes;
 pub mod decode;
 mod limits;
 pub mod machine;

@@ -102,11 +102,9 @@ impl Observer {
                 gathered.supervised.push(decode::supervised_process(process)?);
             }
             if !parts.go_on(part.get_next(), gathered.supervised.len(), gathered) {
-                break;
+                return Ok(());
             }
         }
-        gathered.crashes = self.crashes().await?;
-        Ok(())
     }
 
     async fn see_system(&self, gathered: &mut Gathered) -> Result<(), Error> {

@@ -265,8 +265,6 @@ pub enum SupervisorPart {
     BootPackage,
     /// The PCI functions, without the right to claim them.
     PciList,
-    /// What processes that crashed had in registers and memory.
-    Evidence,
 }
 
 impl fmt::Display for SupervisorPart {
@@ -276,7 +274,6 @@ impl fmt::Display for SupervisorPart {
             Self::Control => "SupervisorControl",
             Self::BootPackage => "boot package",
             Self::PciList => "PciInventory (list only)",
-            Self::Evidence => "CrashEvidence",
         })
     }
 }

@@ -4,9 +4,11 @@
 extern crate alloc;
 
 pub mod blocks;
+pub mod campaign;
 pub mod checks;
 pub mod compute;
 pub mod faults;
+pub mod injector;
 pub mod memory;
 pub mod progress;
 pub mod raw;

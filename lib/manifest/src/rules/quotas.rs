@@ -6,7 +6,7 @@ use crate::{
         MAXIMUM_BACK_OFF, MAXIMUM_HANDLES, MAXIMUM_RESTARTS, MAXIMUM_THREADS, MINIMUM_FRAMES, PRIORITIES,
         RUNTIME_HANDLES,
     },
-    model::{DmaMode, Entry, Manifest, RestartKind, RestartPolicy, Source},
+    model::{DmaMode, Entry, KernelObject, Manifest, RestartKind, RestartPolicy, Source},
     problem::{Fault, Place},
 };
 
@@ -37,7 +37,7 @@ fn quotas(entry: &Entry, place: &Place, problems: &mut Problems) {
     }
 }
 
-/// A device that may use DMA and memory for it come together or not at all.
+/// A device that may use DMA and memory for it come together or not at all. Who has the inventory claims devices itself.
 fn dma(entry: &Entry, place: &Place, problems: &mut Problems) {
     let mut modes = entry.grants.iter().enumerate().filter_map(|(index, grant)| match &grant.source {
         Source::Device(device) if device.dma != DmaMode::None => {
@@ -45,9 +45,10 @@ fn dma(entry: &Entry, place: &Place, problems: &mut Problems) {
         }
         _ => None,
     });
+    let claims = entry.grants.iter().any(|grant| grant.source == Source::Kernel(KernelObject::PciInventory));
     match (modes.next(), entry.quotas.dma_pages) {
         (Some((grant, mode)), 0) => problems.add(&grant, Fault::DmaModeWithoutPages(mode)),
-        (None, pages @ 1..) => problems.add(place, Fault::DmaPagesWithoutMode(pages)),
+        (None, pages @ 1..) if !claims => problems.add(place, Fault::DmaPagesWithoutMode(pages)),
         _ => {}
     }
 }

@@ -1,6 +1,5 @@
 //! From what was seen of the system to lines of text. Every output is bounded, since what was seen is.
 
-mod crashes;
 mod devices;
 mod machine;
 mod network;
@@ -8,7 +7,6 @@ mod processes;
 #[cfg(test)]
 mod tests;
 
-pub use crashes::{crashes, evidence};
 pub use devices::{devices, functions};
 pub use machine::{acpi_tables, cpu, interrupts, memory, status, timers};
 pub use network::network;

@@ -1,9 +1,14 @@
-//! Writes to a disk without a pause, through as many drivers as it takes. After each one that it lost it reads all
-//! blocks back: each must be whole, and no older than what was answered.
+//! Writes to a disk without a pause, through as many drivers as it takes. What was written is read back at once; and after
+//! each driver that was lost, all blocks: each must be whole, and no older than what was answered.
 //!
-//! Each write of a block has a version that is its key; a block is written again only when its last write was answered.
-//! Prints `block-load: running` when the first write is answered, `block-load: checked N` after the N-th driver, and
+//! Each write of a block has a version that is its key; a block is written again only when its last write was answered and
+//! read back. What the disk answers with an error is asked for again.
+//! Exports `load` where the manifest says so. Prints `block-load: running` when the first write is answered, `block-load: checked N` after the N-th driver, and
 //! `block-load: FAILED` and why.
+//!
+//! | argument | values |
+//! |---|---|
+//! | errors | fail (default), repeat: what becomes of a request that the disk answers with an error |
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -15,7 +20,10 @@ use block::client::{Operation, Request, Session, Status, Tag, WriteMode};
 use capnp::{Error, ErrorKind};
 use core::{convert::Infallible, time::Duration};
 use schema::block_capnp::block_device;
-use testing::blocks::{fill, matches};
+use testing::{
+    blocks::{fill, matches},
+    progress::Progress,
+};
 
 rt::program!(run);
 
@@ -41,21 +49,53 @@ struct Place {
     asked: u64,
     /// The version that was answered last.
     answered: u64,
+    /// What it is at.
+    doing: Doing,
+}
+
+/// What is asked of a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Doing {
+    /// The next version is written.
+    #[default]
+    Writing,
+    /// It is read back.
+    Reading,
+}
+
+/// What becomes of a request that the disk answers with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errors {
+    /// The test has failed.
+    Fail,
+    /// It is asked for again.
+    Repeat,
 }
 
 async fn run(environment: rt::Environment) -> Result<(), Error> {
-    if let Err(error) = load(&environment).await {
+    let progress = Progress::new();
+    progress.export(&environment).await;
+    if let Err(error) = load(&environment, &progress).await {
         log::error!("block-load: FAILED: {error}");
+        progress.fail(&format!("{error}"));
+        // To be asked.
+        core::future::pending::<()>().await;
     }
     Ok(())
 }
 
-async fn load(environment: &rt::Environment) -> Result<(), Error> {
+async fn load(environment: &rt::Environment, progress: &Progress) -> Result<(), Error> {
+    let errors = match environment.argument("errors") {
+        None | Some("fail") => Errors::Fail,
+        Some("repeat") => Errors::Repeat,
+        Some(other) => return Err(Error::failed(format!("argument errors={other}"))),
+    };
     let mut places = vec![Place::default(); DEPTH.into()];
     let mut drivers = 0;
     let mut session = reach(environment).await?;
     loop {
-        let Err(lost) = write(&mut session, &mut places, drivers).await;
+        progress.begin_session();
+        let Err(lost) = write(&mut session, &mut places, drivers, errors, progress).await;
         if lost.kind != ErrorKind::Disconnected {
             return Err(lost);
         }
@@ -91,12 +131,19 @@ async fn reach(environment: &rt::Environment) -> Result<Session, Error> {
     Err(last)
 }
 
-/// Keeps a write of each place in flight. Ends only by an error.
-async fn write(session: &mut Session, places: &mut [Place], drivers: u32) -> Result<Infallible, Error> {
+/// Keeps a request of each place in flight. Ends only by an error.
+async fn write(
+    session: &mut Session,
+    places: &mut [Place],
+    drivers: u32,
+    errors: Errors,
+    progress: &Progress,
+) -> Result<Infallible, Error> {
     for index in 0..DEPTH {
         // What was not answered is asked for again, as it was.
         if let Some(place) = places.get_mut(usize::from(index)) {
             place.asked = place.asked.max(place.answered + 1);
+            place.doing = Doing::Writing;
         }
         ask(session, places, index)?;
     }
@@ -104,14 +151,16 @@ async fn write(session: &mut Session, places: &mut [Place], drivers: u32) -> Res
     let mut running = false;
     loop {
         while let Some(answer) = session.take()? {
-            if answer.status != Status::Done {
-                return Err(Error::failed(format!("a write is answered by {:?}", answer.status)));
+            let index = answer.tag.0;
+            if answer.status == Status::Done {
+                let (offset, block) = at(session, index);
+                if let Some(place) = places.get_mut(usize::from(index)) {
+                    finish(session, place, offset, block, progress)?;
+                }
+            } else if errors == Errors::Fail {
+                return Err(Error::failed(format!("a request is answered by {:?}", answer.status)));
             }
-            if let Some(place) = places.get_mut(usize::from(answer.tag.0)) {
-                place.answered = place.asked;
-                place.asked += 1;
-            }
-            ask(session, places, answer.tag.0)?;
+            ask(session, places, index)?;
             if !running {
                 log::info!("block-load: running on driver {}", drivers + 1);
                 running = true;
@@ -122,19 +171,55 @@ async fn write(session: &mut Session, places: &mut [Place], drivers: u32) -> Res
     }
 }
 
+/// Goes on after a request that was done.
+fn finish(
+    session: &mut Session,
+    place: &mut Place,
+    offset: usize,
+    block: u64,
+    progress: &Progress,
+) -> Result<(), Error> {
+    if place.doing == Doing::Writing {
+        place.answered = place.asked;
+        place.doing = Doing::Reading;
+        return Ok(());
+    }
+    let bytes = session.info().block_bytes as usize;
+    let wrong = session.buffers().with(offset, BLOCKS as usize * bytes, |data| {
+        (block..)
+            .zip(data.chunks_exact(bytes))
+            .find(|(number, part)| !matches(part, place.answered, *number))
+            .map(|(number, _)| number)
+    });
+    if let Some(number) = wrong.flatten() {
+        return Err(Error::failed(format!("block {number} reads back as something else: {place:?}")));
+    }
+    place.asked += 1;
+    place.doing = Doing::Writing;
+    progress.add(1);
+    Ok(())
+}
+
 fn ask(session: &mut Session, places: &[Place], index: u16) -> Result<(), Error> {
-    let version = places.get(usize::from(index)).map_or(0, |place| place.asked);
+    let Place { asked: version, doing, .. } = places.get(usize::from(index)).copied().unwrap_or_default();
     let bytes = session.info().block_bytes as usize;
     let (offset, block) = at(session, index);
     let length = BLOCKS as usize * bytes;
-    session.buffers().with_mut(offset, length, |data| {
-        for (number, part) in (block..).zip(data.chunks_exact_mut(bytes)) {
-            fill(part, version, number);
+    session.buffers().with_mut(offset, length, |data| match doing {
+        Doing::Writing => {
+            for (number, part) in (block..).zip(data.chunks_exact_mut(bytes)) {
+                fill(part, version, number);
+            }
         }
+        // What is not read is not what was written.
+        Doing::Reading => data.fill(0),
     });
-    // Every seventh write is durable by itself.
-    let mode = if version % 7 == 0 { WriteMode::Durable } else { WriteMode::Cached };
-    let operation = Operation::Write(mode);
+    let operation = match doing {
+        // Every seventh write is durable by itself.
+        Doing::Writing if version % 7 == 0 => Operation::Write(WriteMode::Durable),
+        Doing::Writing => Operation::Write(WriteMode::Cached),
+        Doing::Reading => Operation::Read,
+    };
     // The places of a few requests.
     session.submit(Request { tag: Tag(index), operation, block, blocks: BLOCKS, offset: offset as u32 })
 }

@@ -10,6 +10,7 @@
 //! | `write <process> <address> <hexadecimal digits>` | `ok` |
 //! | `usage <process>` | `ok frames=<n> handles=<n> threads=<n> dma-pages=<n>` |
 //!
+//! and those of [`testing::campaign`].
 //! Addresses are hexadecimal, without a prefix. What cannot be done is answered by `error` and the reason.
 #![no_std]
 #![no_main]
@@ -31,6 +32,7 @@ use schema::{
     supervisor_capnp::{ProcessState, supervisor_control, supervisor_status},
     system_capnp::system_info,
 };
+use testing::campaign::Campaign;
 
 rt::program!(run);
 
@@ -58,6 +60,7 @@ async fn run(environment: Environment) -> Result<(), Error> {
         control: environment.grant("control")?,
         status: environment.grant("status")?,
         system: environment.grant("system-info")?,
+        campaign: Campaign::new(&environment)?,
     };
     hook.port.write_line("hook ready").await?;
     loop {
@@ -75,6 +78,7 @@ struct Hook {
     control: supervisor_control::Client,
     status: supervisor_status::Client,
     system: system_info::Client,
+    campaign: Campaign,
 }
 
 /// What is known of one process of the manifest.
@@ -104,7 +108,7 @@ impl Hook {
             ("write", what) => self.write(what).await,
             ("status", _) => self.status().await,
             ("usage", name) => self.usage(name).await,
-            (other, _) => Err(Error::failed(format!("unknown order {other:?}"))),
+            (other, rest) => self.campaign.obey(other, rest).await,
         }
     }
 
