@@ -16,6 +16,12 @@ RECORD ?=
 NAME ?=
 # Results of benchmarks to compare with; by default the last ones.
 BASELINE ?=
+# A campaign of faults: how many, by which seed, who is hit, what by, and which injection alone.
+N ?= 60
+SEED ?= 1
+TARGET ?=
+FAULTS ?=
+ONLY ?=
 # More options of the tool's `run`, as --smp 4 --memory 128 --nic legacy.
 RUN ?=
 
@@ -41,11 +47,11 @@ export CAPOS_COMMIT := $(shell git describe --always --abbrev=12 --dirty --exclu
 .PHONY: help setup build kernel programs tools package image capos-cloudboot-image package-gcp-image \
 	package-aws-image package-azure-image package-cloud-image build-provenance verify-provenance reproduce \
 	run-cloud-images run run-disk run-disk-bios run-net run-nvme run-virtio-blk run-virtio-scsi run-uart run-gce-like \
-	check format lint docs test unit smoke graph bench clean
+	check format lint docs test unit smoke graph bench faults clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
-	@echo; echo "  Variables: MANIFEST=$(MANIFEST) LOADER=direct|grub|limine FIRMWARE=uefi|bios IMAGE_SIZE=$(IMAGE_SIZE) IMAGE= RECORD= NAME= RUN="
+	@echo; echo "  Variables: MANIFEST=$(MANIFEST) LOADER=direct|grub|limine FIRMWARE=uefi|bios IMAGE_SIZE=$(IMAGE_SIZE) IMAGE= RECORD= NAME= N= SEED= TARGET= FAULTS= ONLY= RUN="
 
 setup: $(SETUP)/test ## Installs and chooses all that building, running and testing need
 
@@ -65,6 +71,10 @@ programs: $(SETUP)/build ## Builds init, drivers, services and the tests' progra
 
 tools: $(SETUP)/build ## Builds the host tools
 	cargo build -p capos-tools
+
+faults: build $(SETUP)/test ## Injects N faults into drivers by SEED; TARGET= and FAULTS= choose (see docs/testing.md)
+	$(TOOLS) faults --count $(N) --seed $(SEED) $(if $(TARGET),--target $(TARGET)) $(if $(FAULTS),--faults $(FAULTS)) \
+		$(if $(ONLY),--only $(ONLY))
 
 .PHONY: in-kernel in-programs in-lint
 in-kernel:

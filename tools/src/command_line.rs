@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     bench,
     cloud::{self, Cloud, Form},
+    faults::{self, Fault, Plan, Target},
     graph,
     image::{self, Loader, Mebibytes, Recipe},
     kernel_file, manifest_check, package,
@@ -116,6 +117,24 @@ enum Verb {
         /// Results to compare with, in place of the last ones; then a regression is a failure.
         #[arg(long)]
         baseline: Option<PathBuf>,
+    },
+    /// Injects faults into drivers and devices, and tells what became of them.
+    Faults {
+        /// How many.
+        #[arg(long, default_value_t = 60)]
+        count: u64,
+        /// Decides what is injected.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Who is hit, with commas between; by default every driver with a device.
+        #[arg(long, value_enum, value_delimiter = ',')]
+        target: Vec<Target>,
+        /// What by, with commas between; by default everything.
+        #[arg(long, value_enum, value_delimiter = ',')]
+        faults: Vec<Fault>,
+        /// Only the injection with this number.
+        #[arg(long)]
+        only: Option<u64>,
     },
     /// Checks boot manifests.
     Check {
@@ -238,6 +257,11 @@ pub fn run() -> Result<ExitCode> {
         }
         Verb::Smoke { names, list } => {
             return smoke::run(paths, &names, if list { List::Only } else { List::Not });
+        }
+        Verb::Faults { count, seed, target, faults, only } => {
+            let targets = if target.is_empty() { Target::ALL.to_vec() } else { target };
+            let faults = if faults.is_empty() { Fault::ALL.to_vec() } else { faults };
+            return faults::run(paths, &Plan { seed, count, targets, faults }, only);
         }
         Verb::Check { arguments } => {
             manifest_check::run(&paths.root, &arguments).map_err(|error| anyhow!(error))?

@@ -5,6 +5,7 @@ mod bench;
 mod cloud;
 mod command_line;
 mod executable;
+mod faults;
 mod graph;
 mod guest;
 mod image;

@@ -33,7 +33,7 @@ const GROUP_GAP: f64 = 14.0;
 const CAP: f64 = 3.0;
 
 /// Colours and type. The classes `series-0` and on are the bars.
-const STYLE: &str = "
+pub const STYLE: &str = "
   svg { --back: #fbfbfd; --text: #1b1f27; --soft: #69707d; --whisker: #1b1f27; --limit: #b3261e;
         --series-0: #2f6fde; --series-1: #b9c0cc; --series-2: #c2660a; --series-3: #7a4fd0; --over: #d9483f;
         background: var(--back); font-family: ui-sans-serif, system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; }

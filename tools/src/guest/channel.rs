@@ -75,6 +75,11 @@ impl Channel {
         }
     }
 
+    /// All waiting ends then, from now on.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
     /// Waits for the next line that contains `text`.
     pub fn wait_for(&mut self, text: &str) -> Result<String> {
         loop {

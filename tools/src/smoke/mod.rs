@@ -14,6 +14,7 @@ use std::{
 use anyhow::Result;
 
 pub use scenario::{Context, Scenario};
+pub use scenarios::{block_kill, stream};
 
 use crate::paths::Paths;
 

@@ -1,7 +1,7 @@
 //! Disk drivers that are killed under a load of writes: no write that was answered is lost, no block is torn, and
 //! nothing that the driver had is.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
@@ -38,7 +38,7 @@ const STRIDE: u64 = 16;
 const FIRST: u64 = 3;
 
 /// Versions that a block can have at the most.
-const VERSIONS: u64 = 200_000;
+const VERSIONS: u64 = 2_000_000;
 
 /// A driver under load.
 struct Case {
@@ -144,6 +144,11 @@ fn kill(context: &mut Context, case: &Case) -> Result<()> {
     Ok(())
 }
 
+/// Writes the image that the load expects.
+pub fn create_image(file: &Path, block_bytes: usize) -> Result<()> {
+    create(file, block_bytes)
+}
+
 /// Waits for a line of the load, unless it says that it failed.
 pub(super) fn running(guest: &mut crate::guest::Guest, text: &str) -> Result<String> {
     let line = guest.wait_until(text, |line| line.contains(text) || line.contains("block-load: FAILED"))?;
@@ -191,7 +196,7 @@ fn ensure_same(before: &Usage, after: &Usage) -> Result<()> {
 
 /// Each block of a place must be one version of it, and neighbours at most one version apart: that of the last write that
 /// was answered, and that of the one that was not. Returns the newest.
-pub(super) fn check_image(bytes: &[u8], block_bytes: usize) -> Result<u64> {
+pub fn check_image(bytes: &[u8], block_bytes: usize) -> Result<u64> {
     let mut newest = 0;
     for place in 0..PLACES {
         let mut versions = Vec::new();

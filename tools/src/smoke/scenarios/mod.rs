@@ -2,11 +2,12 @@
 
 mod abuse;
 mod block;
-mod block_kill;
+pub mod block_kill;
 mod block_partitions;
 mod block_stall;
 mod block_virtio;
 mod boot;
+mod campaign;
 mod cloud;
 mod diag;
 mod disk;
@@ -24,7 +25,7 @@ mod panic;
 mod ping;
 mod provenance;
 mod recovery;
-mod stream;
+pub mod stream;
 mod uart;
 mod wire;
 
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Scenario> {
         diag::scenarios(),
         recovery::scenarios(),
         stream::scenarios(),
+        campaign::scenarios(),
         faults::scenarios(),
         panic::scenarios(),
         inside::scenarios(),
