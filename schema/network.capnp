@@ -23,13 +23,24 @@ interface Nic {
   # `mac` is 6 bytes; `mtu` counts bytes of IP packet: 68 to 9216.
 
   open @1 (doorbell :Ipc.Signaller) -> (session :NicSession, rings :Memory.MemoryObject,
-      buffers :Memory.MemoryObject, doorbell :Ipc.Signaller, bufferBytes :UInt32, receiveBuffers :UInt32, sendBuffers :UInt32);
+      buffers :Memory.MemoryObject, doorbell :Ipc.Signaller, bufferBytes :UInt32, receiveBuffers :UInt32, sendBuffers :UInt32,
+      sendBufferBytes :UInt32, offload :SendOffload);
   # Starts a session. `rings` holds the four rings in the layout of `ring::frame`: received and free for
-  # receiving, send and sent for sending. `buffers` holds `receiveBuffers` and then
-  # `sendBuffers` buffers of `bufferBytes` each; descriptors name them by byte offset. The driver rings the
+  # receiving, send and sent for sending. `buffers` holds `receiveBuffers` buffers of `bufferBytes` each and then
+  # `sendBuffers` of `sendBufferBytes` each; descriptors name them by byte offset. The driver rings the
   # client's doorbell, and the client the driver's, only when the other said that it sleeps.
+  # `offload` is what a sent frame may ask for in the flags of its descriptor. A received frame may be several TCP segments
+  # that the device merged, as large as its buffer; a driver whose device does that has buffers that hold a TCP window of 32 KiB
+  # with its headers, and the client announces none that is larger.
   # A descriptor with a bad offset or length ends the session. The buffers may be the same memory in every session of
   # one driver's life: who kept them mapped sees what the next client sends and receives, so grant a Nic to one process.
+}
+
+enum SendOffload {
+  # What a device can do to the frames that it sends.
+  none @0;
+  checksums @1;   # fill in TCP and UDP checksums
+  segments @2;    # that, and cut TCP packets into segments
 }
 
 interface NicSession {

@@ -2,6 +2,7 @@
 
 use crate::{
     init::{self, Session, StartError, State},
+    offload::Offloads,
     regs::{self, Facts, Link},
 };
 use alloc::{rc::Rc, sync::Arc};
@@ -143,7 +144,7 @@ impl<M: SharedMemory> Device<M> {
     /// The buffers that a session should have, `halvings` times fewer than planned.
     pub fn plan(&mut self, halvings: u32) -> Result<FrameLayout, StartError> {
         match self.state {
-            State::Idle => init::plan(&mut self.transport, self.facts.mtu, halvings),
+            State::Idle => init::plan(&mut self.transport, &self.facts, halvings),
             State::Resetting(_) | State::Live(_) => Err(StartError::NotIdle),
         }
     }
@@ -157,7 +158,8 @@ impl<M: SharedMemory> Device<M> {
     ) -> Result<(), StartError> {
         let State::Idle = self.state else { return Err(StartError::NotIdle) };
         let transport = &mut self.transport;
-        match init::start(transport, self.interrupts, layout, rings, &self.headers, buffers) {
+        let memories = [&self.headers, buffers];
+        match init::start(transport, self.interrupts, &self.facts, layout, rings, memories) {
             Ok(session) => {
                 virtio::finish(transport);
                 self.state = State::Live(session);
@@ -175,9 +177,8 @@ impl<M: SharedMemory> Device<M> {
     /// is never anything.
     pub fn turn(&mut self) -> Result<Turn, Fault> {
         let State::Live(session) = &mut self.state else { return Ok(Turn { work: Work::None, ring: false }) };
-        let largest = init::largest_frame(self.facts.mtu);
-        let received = session.receive.pass(&mut session.side, largest, &mut self.counters)?;
-        let sent = session.send.pass(&mut session.side, largest, &mut self.counters)?;
+        let received = session.receive.pass(&mut session.side, &mut self.counters)?;
+        let sent = session.send.pass(&mut session.side, &mut self.counters)?;
         if received.submitted {
             session.receive.signals().notify(&mut self.transport);
         }
@@ -210,6 +211,11 @@ impl<M: SharedMemory> Device<M> {
     /// Reads and clears the interrupt status; only for a device without MSI-X.
     pub fn acknowledge(&mut self) -> virtio::InterruptStatus {
         self.transport.ack_interrupt()
+    }
+
+    /// What the device does for its client.
+    pub fn offloads(&self) -> Offloads {
+        Offloads::of(self.facts.features)
     }
 
     /// What the device said about itself.

@@ -7,6 +7,7 @@ use crate::{
     Counters, Device, Fault, StartError,
     device::Work,
     interrupts::{Bells, Wake},
+    offload::Sending,
     regs::Link,
 };
 use alloc::{format, rc::Rc};
@@ -70,6 +71,8 @@ pub struct Opened {
     pub buffers: memory_object::Client,
     /// How many of which size.
     pub layout: FrameLayout,
+    /// What the device does to sent frames.
+    pub sending: Sending,
     /// The driver's doorbell.
     pub doorbell: signaller::Client,
 }
@@ -278,7 +281,8 @@ impl Driver {
         // The data path gives the device its receive buffers.
         let own = self.bells.doorbell();
         rt::ring_doorbell(&own);
-        Ok(Opened { number, rings, buffers: memory.clone(), layout: *layout, doorbell: own })
+        let sending = self.device.borrow().offloads().sending;
+        Ok(Opened { number, rings, buffers: memory.clone(), layout: *layout, sending, doorbell: own })
     }
 
     fn is_on(&self, number: SessionNumber) -> bool {

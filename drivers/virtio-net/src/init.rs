@@ -12,23 +12,30 @@
 //! the device says that it is reset.
 
 use crate::{
+    offload::{Offloads, Receiving, Sending},
     queue::{DESCRIPTORS_PER_FRAME, HEADERS_BYTES, ReceiveQueue, SendQueue},
-    spec::{ETHERNET_HEADER_BYTES, RECEIVE_QUEUE, SEND_QUEUE, VLAN_TAG_BYTES},
+    regs::Facts,
+    spec::{ETHERNET_HEADER_BYTES, MAXIMUM_MTU, RECEIVE_QUEUE, SEND_QUEUE, VLAN_TAG_BYTES},
 };
 use alloc::{rc::Rc, sync::Arc};
 use core::fmt;
 use ring::{
     LayoutError, SharedMemory,
-    frame::{FrameLayout, NicSide},
+    frame::{FrameLayout, MERGED_BYTES, NicSide},
 };
 use virtio::{DmaMemory, InterruptPlan, PciTransport, QueueError, SetupError, Transport, TransportFault};
 
 /// The most buffers of each kind.
-const MAXIMUM_BUFFERS: u32 = 128;
+pub const MAXIMUM_BUFFERS: u32 = 128;
 /// The fewest that are worth while.
 const MINIMUM_BUFFERS: u32 = 2;
-/// Memory for all buffers of a session, where the fewest buffers do not need more.
-const BUFFERS_BYTES: u32 = 512 << 10;
+/// Memory for the buffers of one kind, where the fewest buffers do not need more.
+const WHOLE_BYTES: u32 = 256 << 10;
+/// The same for receive buffers that hold merged segments, and for send buffers that hold packets to be cut.
+const MERGED_TOTAL: u32 = 64 * MERGED_BYTES;
+const SEGMENTS_TOTAL: u32 = 64 * SEGMENTS_BYTES;
+/// Bytes of a send buffer for a packet that the device cuts into segments: about eleven of Ethernet's.
+const SEGMENTS_BYTES: u32 = 16 << 10;
 /// Bytes of a page.
 const PAGE_BYTES: u32 = 4096;
 /// Smallest buffer: a full Ethernet frame, and a power of two.
@@ -124,7 +131,7 @@ impl Needs {
         Self {
             arena,
             headers: HEADERS_BYTES.div_ceil(PAGE_BYTES),
-            buffers: BUFFERS_BYTES.div_ceil(PAGE_BYTES),
+            buffers: (MERGED_TOTAL + SEGMENTS_TOTAL).div_ceil(PAGE_BYTES),
         }
     }
 
@@ -140,27 +147,35 @@ pub const fn largest_frame(mtu: u16) -> u32 {
 }
 
 /// The buffers of a session: as many as fit the planned memory and the device's queues, `halvings` times halved.
-pub fn plan(transport: &mut PciTransport, mtu: u16, halvings: u32) -> Result<FrameLayout, StartError> {
-    let bytes = largest_frame(mtu).max(MINIMUM_BUFFER_BYTES).next_multiple_of(64);
-    let most = (BUFFERS_BYTES / (2 * bytes)).clamp(MINIMUM_BUFFERS, MAXIMUM_BUFFERS) >> halvings.min(31);
-    let mut count = |queue| {
+pub fn plan(transport: &mut PciTransport, facts: &Facts, halvings: u32) -> Result<FrameLayout, StartError> {
+    let whole = largest_frame(facts.mtu).max(MINIMUM_BUFFER_BYTES).next_multiple_of(64);
+    let Offloads { sending, receiving } = Offloads::of(facts.features);
+    let (receive_bytes, receive_total) =
+        if receiving == Receiving::Merged { (MERGED_BYTES, MERGED_TOTAL) } else { (whole, WHOLE_BYTES) };
+    let (send_bytes, send_total) =
+        if sending == Sending::Segments { (SEGMENTS_BYTES, SEGMENTS_TOTAL) } else { (whole, WHOLE_BYTES) };
+    let mut count = |queue, total: u32, bytes: u32| {
+        let most = (total / bytes).clamp(MINIMUM_BUFFERS, MAXIMUM_BUFFERS) >> halvings.min(31);
         let descriptors = transport.max_queue_size(queue);
         let frames = most.max(MINIMUM_BUFFERS).min(descriptors / u32::from(DESCRIPTORS_PER_FRAME));
         // The largest power of two that is not above it; 0 for a device without the queue.
         if frames == 0 { 0 } else { 1 << frames.ilog2() }
     };
-    let (receive, send) = (count(RECEIVE_QUEUE), count(SEND_QUEUE));
-    Ok(FrameLayout::new(receive, send, bytes)?)
+    let receive = count(RECEIVE_QUEUE, receive_total, receive_bytes);
+    let send = count(SEND_QUEUE, send_total, send_bytes);
+    Ok(FrameLayout::new(receive, send, receive_bytes)?.with_send_bytes(send_bytes)?)
 }
+
+const _: () = assert!(largest_frame(MAXIMUM_MTU) <= SEGMENTS_BYTES && SEGMENTS_BYTES <= MERGED_BYTES);
 
 /// Sets up vectors and queues of a negotiated device.
 pub fn start<M: SharedMemory>(
     transport: &mut PciTransport,
     interrupts: InterruptPlan,
+    facts: &Facts,
     layout: FrameLayout,
     rings: &Arc<M>,
-    headers: &Rc<DmaMemory>,
-    buffers: &Rc<DmaMemory>,
+    [headers, buffers]: [&Rc<DmaMemory>; 2],
 ) -> Result<Session<M>, StartError> {
     let needed = layout.buffers_bytes();
     if (buffers.size() as usize) < needed {
@@ -168,11 +183,14 @@ pub fn start<M: SharedMemory>(
     }
     transport.set_config_vector(interrupts.config_vector()).map_err(StartError::Transport)?;
     let vector = interrupts.queue_vector();
+    let Offloads { sending, receiving } = Offloads::of(facts.features);
+    let largest = largest_frame(facts.mtu);
+    let merged = if receiving == Receiving::Merged { layout.receive_bytes() } else { largest };
     // A `FrameLayout` has at most 4096 buffers of each kind.
     let (receive, send) = (layout.receive_buffers() as u16, layout.send_buffers() as u16);
     Ok(Session {
         side: NicSide::new(rings, layout)?,
-        receive: ReceiveQueue::new(transport, vector, receive, headers, buffers)?,
-        send: SendQueue::new(transport, vector, send, headers, buffers)?,
+        receive: ReceiveQueue::new(transport, vector, receive, [headers, buffers], (receiving, merged))?,
+        send: SendQueue::new(transport, vector, send, [headers, buffers], (sending, largest))?,
     })
 }

@@ -11,7 +11,7 @@
 //! Frames lie in buffers that the device and the client share; the driver moves descriptors and never
 //! touches a frame. The virtio header in front of each frame is a descriptor of its own, in memory that
 //! the client cannot reach: a legacy device may demand that anyway [VIRTIO-1.2 5.1.6.6], and so no client can
-//! ask the device for an offload that was not negotiated.
+//! ask the device for an offload that was not negotiated. Checksums and TCP segments are left to devices that do them.
 //!
 //! [`Device`] is all of the driver that is not waiting: it is tested on the host against a fake device. [`server`] and
 //! [`interrupts`] connect it to the system.
@@ -24,6 +24,7 @@ mod device;
 mod driver;
 mod init;
 pub mod interrupts;
+mod offload;
 mod queue;
 mod regs;
 pub mod server;
@@ -34,4 +35,5 @@ mod tests;
 pub use device::{Counters, Device, Fault, Turn, Work};
 pub use driver::{Driver, reset};
 pub use init::{Needs, StartError};
+pub use offload::{Offloads, Receiving, Sending};
 pub use regs::Facts;

@@ -1,11 +1,12 @@
 //! The two virtqueues of a session, and what may go through them.
 //!
 //! Each frame takes two descriptors: the virtio header, in the driver's own memory, and the frame, in a buffer
-//! that is shared with the client. All headers to send are the same zero bytes (no offload), and all received
-//! ones are written to the same place and not looked at: without offloads and merged buffers they say nothing.
+//! that is shared with the client.
 
 use crate::{
     device::{Counters, Fault},
+    init::MAXIMUM_BUFFERS,
+    offload::{self, HEADER_STRIDE, Receiving, Sending},
     spec::{ETHERNET_HEADER_BYTES, HEADER_BYTES, LEGACY_HEADER_BYTES, RECEIVE_QUEUE, SEND_QUEUE},
 };
 use alloc::{rc::Rc, vec};
@@ -16,12 +17,12 @@ use ring::{
 use virtio::{DmaMemory, Notifications, Part, PciTransport, Queue, QueueError, Transport, Used};
 
 /// Bytes of the driver's own memory for headers.
-pub const HEADERS_BYTES: u32 = 4096;
+pub const HEADERS_BYTES: u32 = 2 * MAXIMUM_BUFFERS * HEADER_STRIDE;
 
-/// Where the header of all frames to send is: zero, and only read by the device.
-const SEND_HEADER: u32 = 0;
-/// Where the headers of all received frames go.
-const RECEIVE_HEADER: u32 = HEADERS_BYTES / 2;
+/// Where the headers of frames to send are, which only the device reads.
+const SEND_HEADERS: u32 = 0;
+/// Where the headers of received frames go.
+const RECEIVE_HEADERS: u32 = MAXIMUM_BUFFERS * HEADER_STRIDE;
 
 /// Index of the headers' and the buffers' memory in the queues.
 const HEADERS: u8 = 0;
@@ -33,9 +34,9 @@ pub const DESCRIPTORS_PER_FRAME: u16 = 2;
 /// The most frames that one pass moves in each direction, so that no side waits long for the other.
 const BUDGET: usize = 64;
 
-fn header(transport: &PciTransport, offset: u32) -> Part {
-    let length = if transport.requires_legacy_layout() { LEGACY_HEADER_BYTES } else { HEADER_BYTES };
-    Part { memory: HEADERS, offset, length }
+/// Bytes of a header; there is nothing of use behind those of a legacy device's.
+fn header_bytes(transport: &PciTransport) -> u32 {
+    if transport.requires_legacy_layout() { LEGACY_HEADER_BYTES } else { HEADER_BYTES }
 }
 
 /// What one pass over a queue did.
@@ -50,7 +51,11 @@ pub struct Moved {
 /// Receive buffers on their way through the device.
 pub struct ReceiveQueue {
     queue: Queue<ReceiveBuffer>,
-    header: Part,
+    headers: Rc<DmaMemory>,
+    header_bytes: u32,
+    receiving: Receiving,
+    /// The largest frame that the device may claim.
+    largest: u32,
 }
 
 impl ReceiveQueue {
@@ -59,30 +64,32 @@ impl ReceiveQueue {
         transport: &mut PciTransport,
         vector: u16,
         buffers: u16,
-        headers: &Rc<DmaMemory>,
-        memory: &Rc<DmaMemory>,
+        [headers, memory]: [&Rc<DmaMemory>; 2],
+        (receiving, largest): (Receiving, u32),
     ) -> Result<Self, QueueError> {
-        let header = header(transport, RECEIVE_HEADER);
         let memories = vec![Rc::clone(headers), Rc::clone(memory)];
-        Ok(Self { queue: Queue::new(transport, RECEIVE_QUEUE, vector, buffers, memories)?, header })
+        let header_bytes = header_bytes(transport);
+        let queue = Queue::new(transport, RECEIVE_QUEUE, vector, buffers, memories)?;
+        Ok(Self { queue, headers: Rc::clone(headers), header_bytes, receiving, largest })
     }
 
     /// Hands received frames to the client and gives free buffers to the device.
     pub fn pass<M: SharedMemory>(
         &mut self,
         side: &mut NicSide<M>,
-        largest: u32,
         counters: &mut Counters,
     ) -> Result<Moved, Fault> {
         let mut moved = Moved::default();
         while moved.frames < BUDGET {
             let Some(used) = self.queue.take_used()? else { break };
             moved.frames += 1;
-            match self.frame_length(&used, largest) {
+            match self.frame_length(&used) {
                 Some(length) => {
                     counters.received_frames += 1;
                     counters.received_bytes += u64::from(length);
-                    side.deliver(used.tag, 0, length)?;
+                    let header = receive_header(&used.tag);
+                    let checksum = offload::read_header(&self.headers, header, self.receiving);
+                    side.deliver(used.tag, 0, length, checksum)?;
                 }
                 None => {
                     counters.receive_errors += 1;
@@ -100,16 +107,18 @@ impl ReceiveQueue {
     }
 
     /// Length of a received frame, unless the device claims one that cannot be.
-    fn frame_length(&self, used: &Used<ReceiveBuffer>, largest: u32) -> Option<u32> {
-        let length = used.claimed.checked_sub(self.header.length)?;
-        (used.claimed <= used.room && (ETHERNET_HEADER_BYTES..=largest).contains(&length)).then_some(length)
+    fn frame_length(&self, used: &Used<ReceiveBuffer>) -> Option<u32> {
+        let length = used.claimed.checked_sub(self.header_bytes)?;
+        let fits = (ETHERNET_HEADER_BYTES..=self.largest).contains(&length);
+        (used.claimed <= used.room && fits).then_some(length)
     }
 
     fn post(&mut self, buffer: ReceiveBuffer) -> Result<(), Fault> {
         let range = buffer.range();
+        let header = Part { memory: HEADERS, offset: receive_header(&buffer), length: self.header_bytes };
         let frame = Part { memory: BUFFERS, offset: range.start, length: range.end - range.start };
         // There are at least as many descriptors as all buffers need: a failure is an error of this driver.
-        self.queue.add(&[], &[self.header, frame], buffer).map_err(|(error, _)| Fault::Internal(error))
+        self.queue.add(&[], &[header, frame], buffer).map_err(|(error, _)| Fault::Internal(error))
     }
 
     /// Buffers that the device can still fill.
@@ -126,7 +135,11 @@ impl ReceiveQueue {
 /// Frames on their way out through the device.
 pub struct SendQueue {
     queue: Queue<SendFrame>,
-    header: Part,
+    headers: Rc<DmaMemory>,
+    header_bytes: u32,
+    sending: Sending,
+    /// The largest frame that the network takes.
+    largest: u32,
 }
 
 impl SendQueue {
@@ -135,19 +148,19 @@ impl SendQueue {
         transport: &mut PciTransport,
         vector: u16,
         frames: u16,
-        headers: &Rc<DmaMemory>,
-        memory: &Rc<DmaMemory>,
+        [headers, memory]: [&Rc<DmaMemory>; 2],
+        (sending, largest): (Sending, u32),
     ) -> Result<Self, QueueError> {
-        let header = header(transport, SEND_HEADER);
         let memories = vec![Rc::clone(headers), Rc::clone(memory)];
-        Ok(Self { queue: Queue::new(transport, SEND_QUEUE, vector, frames, memories)?, header })
+        let header_bytes = header_bytes(transport);
+        let queue = Queue::new(transport, SEND_QUEUE, vector, frames, memories)?;
+        Ok(Self { queue, headers: Rc::clone(headers), header_bytes, sending, largest })
     }
 
     /// Gives the buffers of sent frames back to the client and its next frames to the device.
     pub fn pass<M: SharedMemory>(
         &mut self,
         side: &mut NicSide<M>,
-        largest: u32,
         counters: &mut Counters,
     ) -> Result<Moved, Fault> {
         let mut moved = Moved::default();
@@ -163,15 +176,19 @@ impl SendQueue {
             moved.frames += 1;
             let range = frame.range();
             let length = range.end - range.start;
-            if !(ETHERNET_HEADER_BYTES..=largest).contains(&length) {
-                // Inside its buffer, but no frame that the network takes.
+            if !offload::is_possible(&frame, self.sending, ETHERNET_HEADER_BYTES..self.largest + 1) {
+                // Inside its buffer, but nothing that device and network take.
                 counters.send_errors += 1;
                 side.finish_send(frame)?;
                 continue;
             }
+            // Each buffer has its own header, and the device is done with that once the buffer is free.
+            let offset = SEND_HEADERS + frame.number() * HEADER_STRIDE;
+            offload::write_header(&self.headers, offset, frame.offload());
+            let header = Part { memory: HEADERS, offset, length: self.header_bytes };
             let part = Part { memory: BUFFERS, offset: range.start, length };
             // As in `ReceiveQueue::post`.
-            self.queue.add(&[self.header, part], &[], frame).map_err(|(error, _)| Fault::Internal(error))?;
+            self.queue.add(&[header, part], &[], frame).map_err(|(error, _)| Fault::Internal(error))?;
             moved.submitted = true;
             counters.sent_frames += 1;
             counters.sent_bytes += u64::from(length);
@@ -188,6 +205,11 @@ impl SendQueue {
     pub fn signals(&mut self) -> &mut dyn Signals {
         &mut self.queue
     }
+}
+
+/// Where the header of a buffer's frame goes.
+fn receive_header(buffer: &ReceiveBuffer) -> u32 {
+    RECEIVE_HEADERS + buffer.number() * HEADER_STRIDE
 }
 
 /// The signals between driver and device on one virtqueue.

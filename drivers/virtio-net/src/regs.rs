@@ -1,5 +1,6 @@
 //! The device's configuration, read and checked.
 
+use crate::offload;
 use crate::spec::{
     DEFAULT_MTU, MAXIMUM_MTU, MINIMUM_MTU, STATUS_LINK_UP,
     config::{MAC, MTU, STATUS},
@@ -31,7 +32,11 @@ pub struct Facts {
 
 /// What this driver can do of what the device offers.
 pub fn choose(transport: &PciTransport, offered: u64) -> u64 {
-    let mut supported = feature::MAC | feature::STATUS | features::ACCESS_PLATFORM | features::ORDER_PLATFORM;
+    let mut supported = feature::MAC
+        | feature::STATUS
+        | offload::choose(offered)
+        | features::ACCESS_PLATFORM
+        | features::ORDER_PLATFORM;
     // Who accepts the MTU must take packets of that size [VIRTIO-1.2 5.1.4.2].
     if offered & feature::MTU != 0
         && transport.config_u16(MTU).is_some_and(|mtu| (MINIMUM_MTU..=MAXIMUM_MTU).contains(&mtu))

@@ -2,12 +2,13 @@
 
 use crate::{
     driver::{Driver, SessionNumber},
+    offload::Sending,
     regs::Link,
 };
 use alloc::rc::Rc;
 use capnp::Error;
 use core::cell::Cell;
-use schema::network_capnp::{nic, nic_session};
+use schema::network_capnp::{SendOffload, nic, nic_session};
 
 /// The capability that is exported.
 pub fn serve(driver: &Rc<Driver>) -> nic::Client {
@@ -53,7 +54,13 @@ impl nic::Server for NicServer {
         answer.set_rings(opened.rings);
         answer.set_buffers(opened.buffers);
         answer.set_doorbell(opened.doorbell);
-        answer.set_buffer_bytes(opened.layout.buffer_bytes());
+        answer.set_buffer_bytes(opened.layout.receive_bytes());
+        answer.set_send_buffer_bytes(opened.layout.send_bytes());
+        answer.set_offload(match opened.sending {
+            Sending::Whole => SendOffload::None,
+            Sending::Checksums => SendOffload::Checksums,
+            Sending::Segments => SendOffload::Segments,
+        });
         answer.set_receive_buffers(opened.layout.receive_buffers());
         answer.set_send_buffers(opened.layout.send_buffers());
         Ok(())

@@ -7,10 +7,18 @@ pub const SEND_QUEUE: u16 = 1;
 
 /// Feature bits [VIRTIO-1.2 5.1.3].
 pub mod feature {
+    /// The device fills in checksums of frames that it sends.
+    pub const CHECKSUM: u64 = 1 << 0;
+    /// The device may hand over frames whose checksum is not filled in, and says of which it has checked it.
+    pub const GUEST_CHECKSUM: u64 = 1 << 1;
     /// The configuration gives the largest packet.
     pub const MTU: u64 = 1 << 3;
     /// The configuration gives the MAC address.
     pub const MAC: u64 = 1 << 5;
+    /// The device may hand over merged TCP segments.
+    pub const GUEST_TSO4: u64 = 1 << 7;
+    /// The device cuts TCP packets into segments.
+    pub const HOST_TSO4: u64 = 1 << 11;
     /// The configuration gives the link status.
     pub const STATUS: u64 = 1 << 16;
 }

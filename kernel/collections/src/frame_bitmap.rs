@@ -85,7 +85,7 @@ impl<'a> FrameBitmap<'a> {
                     return Some(start);
                 }
                 // The run has to end at or before the taken frame.
-                Some(taken) => start = taken.checked_sub(count)? / alignment * alignment,
+                Some(taken) => start = self.free_end(taken).checked_sub(count)? / alignment * alignment,
             }
         }
     }
@@ -102,6 +102,19 @@ impl<'a> FrameBitmap<'a> {
             frame += bits;
         }
         None
+    }
+
+    /// Where a free run before a taken frame may end: large taken parts are passed over by the word.
+    fn free_end(&self, taken: usize) -> usize {
+        let word = |index: usize| self.words.get(index).copied().unwrap_or(0);
+        let mut index = taken / 64;
+        if word(index) & !(u64::MAX << (taken % 64)) != 0 {
+            return taken;
+        }
+        while index > 0 && word(index - 1) == 0 {
+            index -= 1;
+        }
+        index * 64
     }
 
     fn take(&mut self, start: usize, count: usize) {
@@ -164,6 +177,17 @@ mod tests {
         assert_eq!(bitmap.free_frames(), 512 - 70);
         bitmap.release(run, 70);
         assert_eq!(bitmap.free_frames(), 512);
+    }
+
+    #[test]
+    fn runs_are_found_below_large_taken_parts() {
+        for taken in [1, 63, 64, 65, 400, 447, 448, 449, 502] {
+            let mut words = [0; 8];
+            let mut bitmap = full(&mut words, 512);
+            assert_eq!(bitmap.allocate_run(taken, 1, 512), Some(512 - taken));
+            assert_eq!(bitmap.allocate_run(10, 1, 512), Some(512 - taken - 10), "{taken}");
+            assert_eq!(bitmap.allocate_run(512, 1, 512), None);
+        }
     }
 
     #[test]

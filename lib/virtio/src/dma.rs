@@ -5,7 +5,10 @@
 //! buffers. Both are noted in one table of the process; an address outside of them has no bus address.
 
 use alloc::{boxed::Box, vec, vec::Vec};
-use core::ptr::NonNull;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use ring::SharedMemory;
 use spin::Mutex;
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
@@ -154,6 +157,27 @@ impl DmaMemory {
         unsafe { self.window.start.write_bytes(0, self.window.length) }
     }
 
+    /// Reads eight bytes that the device may change. What lies outside, or not at a multiple of eight, is zero.
+    pub fn read_u64(&self, offset: u32) -> u64 {
+        // Relaxed: the queue's index, which covers what the device wrote, was loaded before with more.
+        self.word(offset).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// Writes eight bytes that the device may read. Nothing is written outside, or not at a multiple of eight.
+    pub fn write_u64(&self, offset: u32, value: u64) {
+        if let Some(word) = self.word(offset) {
+            // Relaxed: the queue's index, which covers what the device is to read, is stored afterwards with more.
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn word(&self, offset: u32) -> Option<&AtomicU64> {
+        let start = self.bytes(offset, 8).filter(|_| offset.is_multiple_of(8))?;
+        // SAFETY: inside the memory (checked), mapped while `self` lives, aligned since the memory starts on a page; an
+        // atomic is valid for every bit pattern and for changes by the device.
+        Some(unsafe { start.cast::<AtomicU64>().as_ref() })
+    }
+
     /// Address of `length` bytes from `offset` on, if they are all inside and not none.
     pub(crate) fn bytes(&self, offset: u32, length: u32) -> Option<NonNull<[u8]>> {
         if length == 0 || offset.checked_add(length)? > self.size() {
@@ -244,6 +268,15 @@ mod tests {
         assert!(
             dma.bytes(4095, 2).is_none() && dma.bytes(0, 0).is_none() && dma.bytes(u32::MAX, 2).is_none()
         );
+    }
+
+    #[test]
+    fn words_are_read_and_written_inside_alone() {
+        let dma = DmaMemory::new(HeapMemory::new(4096), 0x2000).expect("room in the table");
+        for (offset, value) in [(0, 7), (4088, 7), (4, 0), (4092, 0), (4096, 0), (u32::MAX, 0)] {
+            dma.write_u64(offset, 7);
+            assert_eq!(dma.read_u64(offset), value, "{offset}");
+        }
     }
 
     #[test]

@@ -77,6 +77,12 @@ impl Sum {
         self.fold() == u16::MAX
     }
 
+    /// The sum to store for somebody who adds the rest to it.
+    #[must_use]
+    pub fn partial(self) -> [u8; 2] {
+        self.fold().to_ne_bytes()
+    }
+
     /// The checksum to store over the field that was zero while summing.
     #[must_use]
     pub fn checksum(self) -> [u8; 2] {

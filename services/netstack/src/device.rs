@@ -2,13 +2,16 @@
 //! sends them from, without a copy.
 
 use alloc::{sync::Arc, vec};
+use core::num::NonZeroUsize;
 
 use ring::{
     LayoutError, PeerFault, SharedMemory, Sleep,
-    frame::{Buffers, ClientSide, ClientWants, FrameLayout, ReceivedFrame, SendBuffer},
+    frame::{
+        Buffers, ClientSide, ClientWants, FrameLayout, Offload, ReceivedFrame, SegmentBytes, SendBuffer,
+    },
 };
 use smoltcp::{
-    phy::{self, ChecksumCapabilities, DeviceCapabilities, Medium},
+    phy::{self, ChecksumCapabilities, DeviceCapabilities, Medium, PacketMeta},
     time::Instant,
     wire::Ipv4Address,
 };
@@ -29,6 +32,21 @@ pub struct Session<M, D> {
     /// The largest IP packet that fits a buffer.
     mtu: Mtu,
 }
+
+/// What the NIC does to sent frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Abilities {
+    /// Nothing.
+    #[default]
+    None,
+    /// It fills TCP and UDP checksums in.
+    Checksums,
+    /// That, and it cuts TCP packets into segments.
+    Segments,
+}
+
+/// Bytes of the largest frame that the NIC cuts into segments, if it does that.
+pub type LargestCut = Option<NonZeroUsize>;
 
 /// Why a session cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +72,10 @@ impl<M: SharedMemory, D: Doorbell> Session<M, D> {
         rings: &Arc<M>,
         buffers: &Arc<M>,
         layout: FrameLayout,
+        abilities: Abilities,
         doorbell: D,
     ) -> Result<Self, SessionError> {
-        let bytes = layout.buffer_bytes();
+        let bytes = layout.receive_bytes().min(layout.send_bytes());
         let mtu = (bytes as usize)
             .checked_sub(ETHERNET_HEADER)
             // The largest MTU that we use is 9216, so a larger buffer is cut to it.
@@ -67,6 +86,7 @@ impl<M: SharedMemory, D: Doorbell> Session<M, D> {
         let sender = Sender {
             rings,
             buffers: buffers.clone(),
+            abilities,
             ready: None,
             own: None,
             exhausted: false,
@@ -80,6 +100,12 @@ impl<M: SharedMemory, D: Doorbell> Session<M, D> {
     /// The largest IP packet that fits a buffer.
     pub fn mtu(&self) -> Mtu {
         self.mtu
+    }
+
+    /// The largest frame that the NIC cuts into segments.
+    pub fn largest_cut(&self) -> LargestCut {
+        let largest = NonZeroUsize::new(self.buffers.maximum_frame());
+        largest.filter(|_| self.sender.abilities == Abilities::Segments)
     }
 
     /// The buffers, to look at a received frame.
@@ -144,6 +170,7 @@ impl Traffic {
 pub struct Sender<M> {
     rings: ClientSide<M>,
     buffers: Buffers<M>,
+    abilities: Abilities,
     /// The buffer that the next frame will be written to.
     ready: Option<SendBuffer>,
     /// The address that ARP packets name as their sender.
@@ -196,7 +223,7 @@ impl<M: SharedMemory> Sender<M> {
             && let Some(mut buffer) = self.ready.take()
         {
             let length = self.buffers.copy_to_send(&mut buffer, frame).map_or(0, |()| frame.len());
-            self.hand_over(buffer, length);
+            self.hand_over(buffer, length, Offload::None);
         }
     }
 
@@ -205,33 +232,33 @@ impl<M: SharedMemory> Sender<M> {
         core::mem::take(&mut self.sent)
     }
 
-    fn hand_over(&mut self, buffer: SendBuffer, length: usize) {
-        match self.rings.send(buffer, length) {
+    fn hand_over(&mut self, buffer: SendBuffer, length: usize, offload: Offload) {
+        match self.rings.send_offloaded(buffer, length, offload) {
             Ok(()) => self.sent.count(length),
             Err(fault) => self.fault = Some(fault),
         }
     }
 
-    /// Has `write` fill a frame of `length` bytes in a send buffer, and sends it.
-    fn send<R>(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
-        let own = self.own;
+    /// Has `write` fill a frame of `length` bytes in a send buffer, and sends it, cut into `segments`.
+    fn send<R>(
+        &mut self,
+        length: usize,
+        segments: Option<SegmentBytes>,
+        write: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        let (own, abilities) = (self.own, self.abilities);
         let buffer = if length <= self.buffers.maximum_frame() { self.ready.take() } else { None };
         let Some(mut buffer) = buffer else {
             // Cannot happen while the interface keeps to the MTU; the frame is lost then, as any frame may be.
             self.exhausted = true;
             return write(&mut vec![0; length]);
         };
-        let mut asked = None;
-        let result = self
+        let (result, finished) = self
             .buffers
-            .with_send(&mut buffer, length, |bytes| {
-                let result = write(bytes);
-                asked = finish(bytes, own);
-                result
-            })
+            .with_send(&mut buffer, length, |bytes| (write(bytes), finish(bytes, own, abilities, segments)))
             .expect("the length was checked against the buffer's");
-        self.asked = asked.or(self.asked);
-        self.hand_over(buffer, length);
+        self.asked = finished.asked.or(self.asked);
+        self.hand_over(buffer, length, finished.offload);
         result
     }
 }
@@ -244,6 +271,8 @@ pub struct Step<'a, M> {
     pub sender: Option<&'a mut Sender<M>>,
     /// Largest IP packet to send.
     pub mtu: Mtu,
+    /// Larger TCP packets are for the NIC to cut.
+    pub largest_cut: LargestCut,
 }
 
 impl<M: SharedMemory> phy::Device for Step<'_, M> {
@@ -258,13 +287,13 @@ impl<M: SharedMemory> phy::Device for Step<'_, M> {
 
     fn receive(&mut self, _now: Instant) -> Option<(Received<'_>, Sending<'_, M>)> {
         let sender = self.sender.as_deref_mut()?;
-        Some((Received(self.frame.take()?), Sending(sender)))
+        Some((Received(self.frame.take()?), Sending { sender, segments: None }))
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Sending<'_, M>> {
         let sender = self.sender.as_deref_mut()?;
         if sender.make_ready() {
-            return Some(Sending(sender));
+            return Some(Sending { sender, segments: None });
         }
         sender.exhausted = true;
         None
@@ -276,6 +305,7 @@ impl<M: SharedMemory> phy::Device for Step<'_, M> {
         capabilities.max_transmission_unit = usize::from(self.mtu.bytes()) + ETHERNET_HEADER;
         // Verified by `frame::classify` and filled in by `frame::finish`.
         capabilities.checksum = ChecksumCapabilities::ignored();
+        capabilities.segmentation.tcpv4 = self.largest_cut;
         capabilities
     }
 }
@@ -290,10 +320,18 @@ impl phy::RxToken for Received<'_> {
 }
 
 /// The right to send one frame.
-pub struct Sending<'a, M>(&'a mut Sender<M>);
+pub struct Sending<'a, M> {
+    sender: &'a mut Sender<M>,
+    segments: Option<SegmentBytes>,
+}
 
 impl<M: SharedMemory> phy::TxToken for Sending<'_, M> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
-        self.0.send(length, f)
+        self.sender.send(length, self.segments, f)
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        // A segment is no larger than the MTU.
+        self.segments = meta.segmentation_offload_size.and_then(|bytes| SegmentBytes::new(bytes.get()));
     }
 }

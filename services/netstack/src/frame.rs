@@ -6,12 +6,13 @@
 
 use core::cmp::Ordering;
 
+use ring::frame::{Checksum, Offload, SegmentBytes, Transport};
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, EthernetAddress, EthernetFrame,
     EthernetProtocol, IpProtocol, Ipv4Address, Ipv4Cidr, Ipv4Packet, TcpPacket, UdpPacket,
 };
 
-use crate::{checksum::Sum, network::is_host};
+use crate::{checksum::Sum, device::Abilities, network::is_host};
 
 /// Who the interface is.
 #[derive(Clone, Copy, Debug)]
@@ -105,8 +106,8 @@ impl From<smoltcp::wire::Error> for Refusal {
     }
 }
 
-/// Checks a frame and says what it is for.
-pub fn classify(bytes: &[u8], identity: &Identity) -> Result<Flow, Refusal> {
+/// Checks a frame and says what it is for. A transport checksum that the device has checked is not checked again.
+pub fn classify(bytes: &[u8], checksum: Checksum, identity: &Identity) -> Result<Flow, Refusal> {
     let frame = EthernetFrame::new_checked(bytes)?;
     let destination = frame.dst_addr();
     if destination != identity.mac && !destination.is_broadcast() {
@@ -117,7 +118,7 @@ pub fn classify(bytes: &[u8], identity: &Identity) -> Result<Flow, Refusal> {
     }
     match frame.ethertype() {
         EthernetProtocol::Arp => classify_arp(frame.payload(), identity),
-        EthernetProtocol::Ipv4 => classify_ipv4(frame.payload(), identity),
+        EthernetProtocol::Ipv4 => classify_ipv4(frame.payload(), checksum, identity),
         _ => Err(Refusal::NotForUs),
     }
 }
@@ -138,7 +139,7 @@ fn classify_arp(bytes: &[u8], identity: &Identity) -> Result<Flow, Refusal> {
     Ok(Flow::Arp)
 }
 
-fn classify_ipv4(bytes: &[u8], identity: &Identity) -> Result<Flow, Refusal> {
+fn classify_ipv4(bytes: &[u8], checksum: Checksum, identity: &Identity) -> Result<Flow, Refusal> {
     let packet = Ipv4Packet::new_checked(bytes)?;
     if packet.version() != 4 {
         return Err(Refusal::Malformed);
@@ -165,9 +166,9 @@ fn classify_ipv4(bytes: &[u8], identity: &Identity) -> Result<Flow, Refusal> {
         return Err(Refusal::Source);
     }
     match protocol {
-        IpProtocol::Tcp => classify_tcp(packet.payload(), source, destination),
+        IpProtocol::Tcp => classify_tcp(packet.payload(), checksum, source, destination),
         IpProtocol::Udp => {
-            let datagram = classify_udp(packet.payload(), source, destination)?;
+            let datagram = classify_udp(packet.payload(), checksum, source, destination)?;
             Ok(if is_dhcp { Flow::Dhcp } else { datagram })
         }
         IpProtocol::Icmp => {
@@ -183,16 +184,23 @@ fn is_dhcp_reply(datagram: &[u8]) -> bool {
         .is_ok_and(|packet| packet.src_port() == DHCP_SERVER_PORT && packet.dst_port() == DHCP_CLIENT_PORT)
 }
 
-fn classify_tcp(bytes: &[u8], source: Ipv4Address, destination: Ipv4Address) -> Result<Flow, Refusal> {
+fn classify_tcp(
+    bytes: &[u8],
+    checksum: Checksum,
+    source: Ipv4Address,
+    destination: Ipv4Address,
+) -> Result<Flow, Refusal> {
     let packet = TcpPacket::new_checked(bytes)?;
     if packet.src_port() == 0 || packet.dst_port() == 0 {
         return Err(Refusal::Malformed);
     }
-    // An IP packet is shorter than 65536 bytes.
-    let length = u16::try_from(bytes.len()).map_err(|_| Refusal::Malformed)?;
-    let sum = Sum::default().with_pseudo_header(source, destination, u8::from(IpProtocol::Tcp), length);
-    if !sum.with(bytes).is_valid() {
-        return Err(Refusal::Checksum);
+    if checksum == Checksum::Unknown {
+        // An IP packet is shorter than 65536 bytes.
+        let length = u16::try_from(bytes.len()).map_err(|_| Refusal::Malformed)?;
+        let sum = Sum::default().with_pseudo_header(source, destination, u8::from(IpProtocol::Tcp), length);
+        if !sum.with(bytes).is_valid() {
+            return Err(Refusal::Checksum);
+        }
     }
     let key =
         ConnectionKey { peer_address: source, peer_port: packet.src_port(), local_port: packet.dst_port() };
@@ -200,13 +208,18 @@ fn classify_tcp(bytes: &[u8], source: Ipv4Address, destination: Ipv4Address) -> 
     Ok(Flow::Tcp(key, if opening { Segment::Opening } else { Segment::Other }))
 }
 
-fn classify_udp(bytes: &[u8], source: Ipv4Address, destination: Ipv4Address) -> Result<Flow, Refusal> {
+fn classify_udp(
+    bytes: &[u8],
+    checksum: Checksum,
+    source: Ipv4Address,
+    destination: Ipv4Address,
+) -> Result<Flow, Refusal> {
     let packet = UdpPacket::new_checked(bytes)?;
     if packet.dst_port() == 0 {
         return Err(Refusal::Malformed);
     }
     // A checksum of zero means none was made [RFC 768].
-    if packet.checksum() != 0 {
+    if packet.checksum() != 0 && checksum == Checksum::Unknown {
         // The datagram may be shorter than the packet that carries it.
         let bytes = bytes.get(..usize::from(packet.len())).ok_or(Refusal::Malformed)?;
         let sum =
@@ -218,46 +231,88 @@ fn classify_udp(bytes: &[u8], source: Ipv4Address, destination: Ipv4Address) -> 
     Ok(Flow::Udp { port: packet.dst_port(), length: packet.payload().len() })
 }
 
-/// Makes a frame that smoltcp wrote ready to leave: fills its checksums in, and puts the own address into
-/// ARP, where smoltcp may have written a stand-in. Returns the neighbour that it asks for, if it does.
-pub fn finish(bytes: &mut [u8], own: Option<Ipv4Address>) -> Option<Ipv4Address> {
-    let mut frame = EthernetFrame::new_checked(bytes).ok()?;
-    match frame.ethertype() {
-        EthernetProtocol::Arp => {
-            let mut packet = ArpPacket::new_checked(frame.payload_mut()).ok()?;
-            // Only for IPv4 addresses, which have the length of ours.
-            let ArpRepr::EthernetIpv4 { operation, target_protocol_addr, .. } =
-                ArpRepr::parse(&packet).ok()?
-            else {
-                return None;
-            };
-            if let Some(own) = own {
-                packet.set_source_protocol_addr(&own.octets());
-            }
-            (operation == ArpOperation::Request).then_some(target_protocol_addr)
-        }
-        EthernetProtocol::Ipv4 => {
-            finish_ipv4(frame.payload_mut());
-            None
-        }
-        _ => None,
-    }
+/// What is to be done with a frame that is ready to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// What the NIC is to do to it.
+    pub offload: Offload,
+    /// The neighbour that it asks for, if it does.
+    pub asked: Option<Ipv4Address>,
 }
 
-fn finish_ipv4(bytes: &mut [u8]) {
-    let Ok(mut packet) = Ipv4Packet::new_checked(bytes) else { return };
+/// Makes a frame that smoltcp wrote ready to leave: fills its checksums in, or leaves that of TCP and UDP to a NIC that can
+/// do it, and puts the own address into ARP, where smoltcp may have written a stand-in. `segments` is what a TCP
+/// packet is to be cut into.
+pub fn finish(
+    bytes: &mut [u8],
+    own: Option<Ipv4Address>,
+    abilities: Abilities,
+    segments: Option<SegmentBytes>,
+) -> Finished {
+    let mut finished = Finished { offload: Offload::None, asked: None };
+    let Ok(mut frame) = EthernetFrame::new_checked(bytes) else { return finished };
+    match frame.ethertype() {
+        EthernetProtocol::Arp => finished.asked = finish_arp(frame.payload_mut(), own),
+        EthernetProtocol::Ipv4 => finished.offload = finish_ipv4(frame.payload_mut(), abilities, segments),
+        _ => {}
+    }
+    finished
+}
+
+fn finish_arp(bytes: &mut [u8], own: Option<Ipv4Address>) -> Option<Ipv4Address> {
+    let mut packet = ArpPacket::new_checked(bytes).ok()?;
+    // Only for IPv4 addresses, which have the length of ours.
+    let ArpRepr::EthernetIpv4 { operation, target_protocol_addr, .. } = ArpRepr::parse(&packet).ok()? else {
+        return None;
+    };
+    if let Some(own) = own {
+        packet.set_source_protocol_addr(&own.octets());
+    }
+    (operation == ArpOperation::Request).then_some(target_protocol_addr)
+}
+
+fn finish_ipv4(bytes: &mut [u8], abilities: Abilities, segments: Option<SegmentBytes>) -> Offload {
+    let Ok(mut packet) = Ipv4Packet::new_checked(bytes) else { return Offload::None };
     let (source, destination, protocol) = (packet.src_addr(), packet.dst_addr(), packet.next_header());
-    finish_transport(packet.payload_mut(), source, destination, protocol);
-    packet.set_checksum(0);
     let header_length = usize::from(packet.header_len());
+    // The NIC looks for the transport header behind a header without options.
+    let transport = match protocol {
+        IpProtocol::Tcp => Some(Transport::Tcp),
+        IpProtocol::Udp => Some(Transport::Udp),
+        _ => None,
+    };
+    let transport = transport.filter(|_| abilities >= Abilities::Checksums && header_length == 20);
+    let coverage = if transport.is_some() { Coverage::PseudoHeader } else { Coverage::All };
+    finish_transport(packet.payload_mut(), source, destination, protocol, coverage);
+    packet.set_checksum(0);
     let bytes = packet.into_inner();
     if let Some(header) = bytes.get_mut(..header_length) {
         let checksum = Sum::default().with(header).checksum();
         Ipv4Packet::new_unchecked(header).set_checksum(u16::from_be_bytes(checksum));
     }
+    match (transport, segments) {
+        (Some(Transport::Tcp), Some(segments)) => Offload::Segments(segments),
+        (Some(transport), _) => Offload::Checksum(transport),
+        (None, _) => Offload::None,
+    }
 }
 
-fn finish_transport(bytes: &mut [u8], source: Ipv4Address, destination: Ipv4Address, protocol: IpProtocol) {
+/// What a transport checksum is made over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coverage {
+    /// Pseudo-header, header and data.
+    All,
+    /// The pseudo-header: the NIC adds the rest, and the complement [VIRTIO-1.2 5.1.6.2.1].
+    PseudoHeader,
+}
+
+fn finish_transport(
+    bytes: &mut [u8],
+    source: Ipv4Address,
+    destination: Ipv4Address,
+    protocol: IpProtocol,
+    coverage: Coverage,
+) {
     let Ok(length) = u16::try_from(bytes.len()) else { return };
     let pseudo =
         |protocol| Sum::default().with_pseudo_header(source, destination, u8::from(protocol), length);
@@ -270,7 +325,10 @@ fn finish_transport(bytes: &mut [u8], source: Ipv4Address, destination: Ipv4Addr
     };
     let Some(field) = bytes.get_mut(offset..offset + 2) else { return };
     field.fill(0);
-    let mut checksum = sum.with(bytes).checksum();
+    let mut checksum = match coverage {
+        Coverage::All => sum.with(bytes).checksum(),
+        Coverage::PseudoHeader => sum.partial(),
+    };
     if protocol == IpProtocol::Udp && checksum == [0, 0] {
         // Zero would mean that there is none [RFC 768].
         checksum = [0xff, 0xff];
@@ -292,7 +350,8 @@ mod tests {
     fn requests_leave_with_the_own_address_and_say_who_is_asked_for() {
         let stand_in = Ipv4Address::new(10, 0, 2, 99);
         let mut request = crate::resolver::request(MAC, stand_in, NEIGHBOUR);
-        assert_eq!(finish(&mut request, Some(OWN)), Some(NEIGHBOUR));
+        let finished = finish(&mut request, Some(OWN), Abilities::None, None);
+        assert_eq!(finished, Finished { offload: Offload::None, asked: Some(NEIGHBOUR) });
         assert_eq!(request, crate::resolver::request(MAC, OWN, NEIGHBOUR));
     }
 
@@ -302,7 +361,7 @@ mod tests {
         let mut request = [crate::resolver::request(MAC, OWN, NEIGHBOUR).as_slice(), &[0; 20]].concat();
         request[19] = 8;
         let before = request.clone();
-        assert_eq!(finish(&mut request, Some(OWN)), None);
+        assert_eq!(finish(&mut request, Some(OWN), Abilities::Segments, None).asked, None);
         assert_eq!(request, before);
     }
 }

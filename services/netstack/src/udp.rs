@@ -109,7 +109,8 @@ impl UdpSocket {
             let socket = self.sockets.get_mut::<Socket>(self.handle);
             let (data, metadata) = socket.recv().ok()?;
             self.queued = self.queued.saturating_sub(1);
-            let smoltcp::wire::IpAddress::Ipv4(address) = metadata.endpoint.addr;
+            // smoltcp gets no frames with IPv6 (see `Cargo.toml`).
+            let smoltcp::wire::IpAddress::Ipv4(address) = metadata.endpoint.addr else { continue };
             if data.len() <= MAXIMUM_DATAGRAM {
                 return Some(f(Peer { address, port: metadata.endpoint.port }, data));
             }

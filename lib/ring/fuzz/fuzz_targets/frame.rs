@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use ring::{
     HeapMemory, SharedMemory,
-    frame::{ClientSide, ClientWants, FrameLayout, NicSide, NicWants},
+    frame::{Checksum, ClientSide, ClientWants, FrameLayout, NicSide, NicWants},
 };
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
             2 => {
                 if let Ok(Some(buffer)) = nic.take_free() {
                     assert!(buffer.range().end <= 512);
-                    let _ = nic.deliver(buffer, value % 200, value % 200);
+                    let _ = nic.deliver(buffer, value % 200, value % 200, Checksum::Good);
                 }
             }
             3 => {

@@ -27,9 +27,9 @@ impl<M: SharedMemory> Buffers<M> {
         Ok(Self { region, layout })
     }
 
-    /// The most bytes that a frame can have.
+    /// The most bytes that a sent frame can have.
     pub fn maximum_frame(&self) -> usize {
-        self.layout.buffer_bytes as usize
+        self.layout.send_bytes as usize
     }
 
     /// Lends a received frame in place (see the module, "In place").

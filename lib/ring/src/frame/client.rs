@@ -1,7 +1,7 @@
 //! The client's side of a session: the network stack.
 
 use super::{
-    Buffers, FrameLayout, Ring,
+    Buffers, Checksum, FrameLayout, Offload, Ring,
     side::{Lane, Side},
 };
 use crate::{LayoutError, PeerFault, Sleep, memory::SharedMemory};
@@ -13,6 +13,7 @@ pub struct ReceivedFrame {
     index: u32,
     offset: u32,
     length: u16,
+    checksum: Checksum,
 }
 
 impl ReceivedFrame {
@@ -24,6 +25,11 @@ impl ReceivedFrame {
     /// Whether it has no bytes at all.
     pub fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// What the driver says of its TCP or UDP checksum.
+    pub fn checksum(&self) -> Checksum {
+        self.checksum
     }
 
     /// Byte offset in the `buffers` object.
@@ -57,10 +63,10 @@ impl<M: SharedMemory> ClientSide<M> {
     /// Starts on the `rings` and `buffers` objects that `Nic.open` answered with.
     pub fn new(rings: &Arc<M>, buffers: &Arc<M>, layout: FrameLayout) -> Result<Self, LayoutError> {
         let (incoming, outgoing) = ([Ring::Received, Ring::Sent], [Ring::Send, Ring::Free]);
-        let [first, count] = layout.sending();
+        let own = layout.sending();
         Ok(Self {
-            side: Side::new(rings, layout, incoming, outgoing, [first, count])?,
-            unused: (first..first + count).rev().collect(),
+            side: Side::new(rings, layout, incoming, outgoing, own)?,
+            unused: (own.first..own.first + own.count).rev().collect(),
             buffers: Buffers::new(buffers, layout)?,
         })
     }
@@ -72,23 +78,24 @@ impl<M: SharedMemory> ClientSide<M> {
 
     /// Takes the next received frame.
     pub fn receive(&mut self) -> Result<Option<ReceivedFrame>, PeerFault> {
-        let taken = self.side.take(Lane::Filled, self.side.layout.receiving())?;
-        Ok(taken.map(|(index, descriptor)| ReceivedFrame {
+        let taken = self.side.take(Lane::Filled, self.side.layout.receiving(), Checksum::from_flags)?;
+        Ok(taken.map(|(index, descriptor, checksum)| ReceivedFrame {
             index,
             offset: descriptor.offset,
             length: descriptor.length,
+            checksum,
         }))
     }
 
     /// Gives a frame's buffer back to the driver.
     pub fn give_back(&mut self, frame: ReceivedFrame) -> Result<(), PeerFault> {
-        self.side.give(Lane::Returned, frame.index, 0, 0)
+        self.side.give_back(frame.index)
     }
 
     /// Takes an empty send buffer. `None` when the driver holds them all.
     pub fn take_send_buffer(&mut self) -> Result<Option<SendBuffer>, PeerFault> {
         if self.unused.is_empty() {
-            while let Some((index, _)) = self.side.take(Lane::Returned, self.side.layout.sending())? {
+            while let Some(index) = self.side.take_back(self.side.layout.sending())? {
                 self.unused.push(index);
             }
         }
@@ -100,15 +107,25 @@ impl<M: SharedMemory> ClientSide<M> {
         self.unused.push(buffer.index);
     }
 
-    /// Hands the first `length` bytes of a buffer to the driver for sending. A length of 0 or above the buffer's
-    /// sends nothing and only puts it back.
+    /// Hands the first `length` bytes of a buffer to the driver for sending as they are. A length of 0 or above the
+    /// buffer's sends nothing and only puts it back.
     pub fn send(&mut self, buffer: SendBuffer, length: usize) -> Result<(), PeerFault> {
-        let fits = |length: &u16| *length != 0 && u32::from(*length) <= self.side.layout.buffer_bytes;
+        self.send_offloaded(buffer, length, Offload::None)
+    }
+
+    /// The same, with something for the device to do, which the driver must have said that it can.
+    pub fn send_offloaded(
+        &mut self,
+        buffer: SendBuffer,
+        length: usize,
+        offload: Offload,
+    ) -> Result<(), PeerFault> {
+        let fits = |length: &u16| *length != 0 && u32::from(*length) <= self.side.layout.send_bytes;
         let Some(length) = u16::try_from(length).ok().filter(fits) else {
             self.put_back(buffer);
             return Ok(());
         };
-        self.side.give(Lane::Filled, buffer.index, 0, length)
+        self.side.give(buffer.index, 0, length, offload.flags())
     }
 
     /// Whether the driver's doorbell is to be rung for what was handed over; ask once after each batch.

@@ -1,6 +1,6 @@
 //! The word that a ring of frames holds for each buffer.
 
-use super::FrameLayout;
+use super::Kind;
 use crate::PeerFault;
 
 /// Where a frame lies in the buffers; as read from a ring it is a claim that is still to be checked.
@@ -20,16 +20,14 @@ impl Descriptor {
         Self { offset: word as u32, length: (word >> 32) as u16, flags: (word >> 48) as u16 }
     }
 
-    /// The index of the buffer that holds all of the bytes, if it is one of `first .. first + count`.
-    pub(super) fn check(self, layout: &FrameLayout, first: u32, count: u32) -> Result<u32, PeerFault> {
-        if self.flags != 0 {
-            return Err(PeerFault::Flags(self.flags));
+    /// The index of the buffer of this kind that holds all of the bytes. What the flags say is the caller's to check.
+    pub(super) fn check(self, kind: Kind) -> Result<u32, PeerFault> {
+        let fault = PeerFault::Range { offset: self.offset, length: self.length.into() };
+        let offset = self.offset.checked_sub(kind.offset).ok_or(fault)?;
+        let (number, start) = (offset / kind.bytes, offset % kind.bytes);
+        if number >= kind.count || u32::from(self.length) > kind.bytes - start {
+            return Err(fault);
         }
-        let index = self.offset / layout.buffer_bytes;
-        let start = self.offset % layout.buffer_bytes;
-        if index < first || index - first >= count || u32::from(self.length) > layout.buffer_bytes - start {
-            return Err(PeerFault::Range { offset: self.offset, length: self.length.into() });
-        }
-        Ok(index)
+        Ok(kind.first + number)
     }
 }

@@ -1,7 +1,7 @@
 //! The NIC driver's side of a session.
 
 use super::{
-    FrameLayout, Ring,
+    Checksum, FrameLayout, Offload, Ring,
     side::{Lane, Side},
 };
 use crate::{LayoutError, PeerFault, Sleep, memory::SharedMemory};
@@ -19,7 +19,12 @@ impl ReceiveBuffer {
     /// Byte range of the whole buffer in the `buffers` object.
     pub fn range(&self) -> Range<u32> {
         let start = self.layout.buffer_offset(self.index);
-        start..start + self.layout.buffer_bytes
+        start..start + self.layout.receive_bytes
+    }
+
+    /// Its number, below that of the receive buffers.
+    pub fn number(&self) -> u32 {
+        self.index
     }
 }
 
@@ -27,14 +32,26 @@ impl ReceiveBuffer {
 #[derive(Debug, PartialEq, Eq)]
 pub struct SendFrame {
     index: u32,
+    number: u32,
     offset: u32,
     length: u16,
+    offload: Offload,
 }
 
 impl SendFrame {
     /// Byte range of the frame in the `buffers` object, inside one send buffer; never empty.
     pub fn range(&self) -> Range<u32> {
         self.offset..self.offset + u32::from(self.length)
+    }
+
+    /// What the client asks for. Whether the device can do that, and the frame is one for it, is the driver's to check.
+    pub fn offload(&self) -> Offload {
+        self.offload
+    }
+
+    /// The number of its buffer, below that of the send buffers.
+    pub fn number(&self) -> u32 {
+        self.number
     }
 }
 
@@ -64,35 +81,43 @@ impl<M: SharedMemory> NicSide<M> {
             self.fresh += 1;
             return Ok(Some(ReceiveBuffer { index: self.fresh - 1, layout }));
         }
-        let taken = self.side.take(Lane::Returned, layout.receiving())?;
-        Ok(taken.map(|(index, _)| ReceiveBuffer { index, layout }))
+        let taken = self.side.take_back(layout.receiving())?;
+        Ok(taken.map(|index| ReceiveBuffer { index, layout }))
     }
 
     /// Hands a received frame, `length` bytes from `start` on in its buffer, to the client. A frame that does
     /// not lie inside the buffer is cut at its end.
-    pub fn deliver(&mut self, buffer: ReceiveBuffer, start: u32, length: u32) -> Result<(), PeerFault> {
-        let whole = self.side.layout.buffer_bytes;
+    pub fn deliver(
+        &mut self,
+        buffer: ReceiveBuffer,
+        start: u32,
+        length: u32,
+        checksum: Checksum,
+    ) -> Result<(), PeerFault> {
+        let whole = self.side.layout.receive_bytes;
         let start = start.min(whole);
         // A buffer is at most 65472 bytes.
         let length = length.min(whole - start) as u16;
-        self.side.give(Lane::Filled, buffer.index, start, length)
+        self.side.give(buffer.index, start, length, checksum.flags())
     }
 
     /// Takes the next frame to send.
     pub fn take_send(&mut self) -> Result<Option<SendFrame>, PeerFault> {
-        let Some((index, descriptor)) = self.side.take(Lane::Filled, self.side.layout.sending())? else {
+        let kind = self.side.layout.sending();
+        let Some((index, descriptor, offload)) = self.side.take(Lane::Filled, kind, Offload::from_flags)?
+        else {
             return Ok(None);
         };
         let (offset, length) = (descriptor.offset, descriptor.length);
         if length == 0 {
             return self.side.refuse(PeerFault::Range { offset, length: 0 });
         }
-        Ok(Some(SendFrame { index, offset, length }))
+        Ok(Some(SendFrame { index, number: index - kind.first, offset, length, offload }))
     }
 
     /// Gives the buffer of a frame that was sent, or dropped, back to the client.
     pub fn finish_send(&mut self, frame: SendFrame) -> Result<(), PeerFault> {
-        self.side.give(Lane::Returned, frame.index, 0, 0)
+        self.side.give_back(frame.index)
     }
 
     /// Whether the client's doorbell is to be rung for what was handed over; ask once after each batch.

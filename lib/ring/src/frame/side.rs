@@ -1,6 +1,6 @@
 //! What both sides of a session are: two rings that come in, two that go out, and a map of the buffers held.
 
-use super::{FrameLayout, Ring, descriptor::Descriptor};
+use super::{FrameLayout, Kind, Ring, descriptor::Descriptor};
 use crate::{
     LayoutError, PeerFault, Sleep,
     header::recheck_fence,
@@ -33,14 +33,13 @@ pub(super) struct Side<M> {
 }
 
 impl<M: SharedMemory> Side<M> {
-    /// The side on which these rings come in and these go out, filled and returned, and that holds `count` buffers from
-    /// `first` on.
+    /// The side on which these rings come in and these go out, filled and returned, and that holds the buffers of a kind.
     pub(super) fn new(
         rings: &Arc<M>,
         layout: FrameLayout,
         [filled_in, returned_in]: [Ring; 2],
         [filled_out, returned_out]: [Ring; 2],
-        [first, count]: [u32; 2],
+        own: Kind,
     ) -> Result<Self, LayoutError> {
         let place = |ring| Place { offset: layout.offset(ring), capacity: layout.capacity(ring) };
         if rings.len() < layout.rings_bytes() {
@@ -52,51 +51,69 @@ impl<M: SharedMemory> Side<M> {
             returned_in: Consumer::new(rings, place(returned_in))?,
             filled_out: Producer::new(rings, place(filled_out))?,
             returned_out: Producer::new(rings, place(returned_out))?,
-            held: Held::new(layout.receive_buffers + layout.send_buffers, first, count),
+            held: Held::new(layout.receive_buffers + layout.send_buffers, own.first, own.count),
             trust: Trust::default(),
         })
     }
 
-    /// Takes the next buffer that the peer hands over on a lane, which must be one of `first .. first + count`: its index
-    /// and what the peer says of it.
-    pub(super) fn take(
+    /// Takes the next buffer that the peer hands over on a lane, which must be of this kind: its index, what the peer says of
+    /// it, and what `read` makes of the flags.
+    pub(super) fn take<F>(
         &mut self,
         lane: Lane,
-        [first, count]: [u32; 2],
-    ) -> Result<Option<(u32, Descriptor)>, PeerFault> {
+        kind: Kind,
+        read: impl FnOnce(u16) -> Option<F>,
+    ) -> Result<Option<(u32, Descriptor, F)>, PeerFault> {
         self.trust.check()?;
-        let result = self.take_unchecked(lane, first, count);
+        let result = self.take_unchecked(lane, kind, read);
         self.trust.note(result)
     }
 
-    fn take_unchecked(
+    fn take_unchecked<F>(
         &mut self,
         lane: Lane,
-        first: u32,
-        count: u32,
-    ) -> Result<Option<(u32, Descriptor)>, PeerFault> {
+        kind: Kind,
+        read: impl FnOnce(u16) -> Option<F>,
+    ) -> Result<Option<(u32, Descriptor, F)>, PeerFault> {
         let ring = match lane {
             Lane::Filled => &mut self.filled_in,
             Lane::Returned => &mut self.returned_in,
         };
         let Some([word]) = ring.pop()? else { return Ok(None) };
         let descriptor = Descriptor::from_word(word);
-        let index = descriptor.check(&self.layout, first, count)?;
+        let flags = read(descriptor.flags).ok_or(PeerFault::Flags(descriptor.flags))?;
+        let index = descriptor.check(kind)?;
         if !self.held.try_insert(index) {
             return Err(PeerFault::NotOwned { offset: descriptor.offset });
         }
-        Ok(Some((index, descriptor)))
+        Ok(Some((index, descriptor, flags)))
     }
 
-    /// Hands a buffer over to the peer: `length` bytes of it from `start` on.
-    pub(super) fn give(&mut self, lane: Lane, index: u32, start: u32, length: u16) -> Result<(), PeerFault> {
+    /// Takes the next buffer of a kind that comes back: its index.
+    pub(super) fn take_back(&mut self, kind: Kind) -> Result<Option<u32>, PeerFault> {
+        let taken = self.take(Lane::Returned, kind, |flags| (flags == 0).then_some(()))?;
+        Ok(taken.map(|(index, ..)| index))
+    }
+
+    /// Hands a filled buffer over to the peer: `length` bytes of it from `start` on.
+    pub(super) fn give(&mut self, index: u32, start: u32, length: u16, flags: u16) -> Result<(), PeerFault> {
+        let descriptor = Descriptor { offset: self.layout.buffer_offset(index) + start, length, flags };
+        self.put(Lane::Filled, index, descriptor)
+    }
+
+    /// Gives a buffer back to the peer.
+    pub(super) fn give_back(&mut self, index: u32) -> Result<(), PeerFault> {
+        let descriptor = Descriptor { offset: self.layout.buffer_offset(index), length: 0, flags: 0 };
+        self.put(Lane::Returned, index, descriptor)
+    }
+
+    fn put(&mut self, lane: Lane, index: u32, descriptor: Descriptor) -> Result<(), PeerFault> {
         self.trust.check()?;
         self.held.remove(index);
         let ring = match lane {
             Lane::Filled => &mut self.filled_out,
             Lane::Returned => &mut self.returned_out,
         };
-        let descriptor = Descriptor { offset: self.layout.buffer_offset(index) + start, length, flags: 0 };
         self.trust.note(ring.push([descriptor.to_word()]))
     }
 

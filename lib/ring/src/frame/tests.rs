@@ -1,6 +1,9 @@
 //! Sessions between two honest sides, two threads at full speed, and hostile peers.
 
-use super::{ClientSide, ClientWants, FrameLayout, NicSide, NicWants, Ring, descriptor::Descriptor};
+use super::{
+    Checksum, ClientSide, ClientWants, FrameLayout, NicSide, NicWants, Offload, Ring, Transport,
+    descriptor::Descriptor,
+};
 use crate::hostile::{Random, poke};
 use crate::{HeapMemory, LayoutError, PeerFault, Sleep, header::Header, memory::Region};
 use std::{
@@ -74,17 +77,20 @@ fn frames_go_both_ways_and_buffers_come_back() {
     for round in 0..100u8 {
         let buffer = nic.take_free().expect("honest").expect("a free buffer");
         assert!(buffer.range().start < 512);
-        nic.deliver(buffer, 10, 60).expect("honest");
+        let checksum = if round % 2 == 0 { Checksum::Unknown } else { Checksum::Good };
+        nic.deliver(buffer, 10, 60, checksum).expect("honest");
         let frame = client.receive().expect("honest").expect("a frame");
-        assert_eq!(frame.len(), 60);
+        assert_eq!((frame.len(), frame.checksum()), (60, checksum));
         client.give_back(frame).expect("honest");
 
         let mut buffer = client.take_send_buffer().expect("honest").expect("a send buffer");
         client.buffers().with_send(&mut buffer, 70, |bytes| bytes.fill(round)).expect("it fits");
         assert!(client.buffers().with_send(&mut buffer, 129, |_| ()).is_none());
-        client.send(buffer, 70).expect("honest");
+        let offload = Offload::Checksum(Transport::Udp);
+        client.send_offloaded(buffer, 70, offload).expect("honest");
         let frame = nic.take_send().expect("honest").expect("a frame to send");
-        assert_eq!(frame.range().len(), 70);
+        assert_eq!((frame.range().len(), frame.offload()), (70, offload));
+        assert!(frame.number() < 2);
         assert!(frame.range().start >= 512);
         nic.finish_send(frame).expect("honest");
     }
@@ -93,11 +99,33 @@ fn frames_go_both_ways_and_buffers_come_back() {
 }
 
 #[test]
+fn send_buffers_may_be_of_another_size() {
+    let layout = SMALL.with_send_bytes(256).expect("valid");
+    assert_eq!(
+        (layout.buffers_bytes(), SMALL.with_send_bytes(65)),
+        (1024, Err(LayoutError::BufferBytes(65)))
+    );
+    let Session { mut nic, mut client, .. } = session(layout);
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let buffer = client.take_send_buffer().expect("honest").expect("a send buffer");
+        client.send(buffer, 256).expect("honest");
+        let range = nic.take_send().expect("honest").expect("the whole buffer").range();
+        assert_eq!(range.len(), 256);
+        ends.push(range.end);
+    }
+    ends.sort_unstable();
+    assert_eq!(ends, [768, 1024]);
+    let last = core::iter::from_fn(|| nic.take_free().expect("honest")).last().expect("receive buffers");
+    assert_eq!(last.range(), 384..512);
+}
+
+#[test]
 fn all_buffers_can_be_on_one_side() {
     let Session { mut nic, mut client, .. } = session(SMALL);
     for _ in 0..4 {
         let buffer = nic.take_free().expect("honest").expect("four fresh buffers");
-        nic.deliver(buffer, 0, 1).expect("room");
+        nic.deliver(buffer, 0, 1, Checksum::Unknown).expect("room");
     }
     assert_eq!(nic.take_free(), Ok(None));
     let frames: Vec<_> = std::iter::from_fn(|| client.receive().expect("honest")).collect();
@@ -153,6 +181,7 @@ fn bad_send_descriptors_are_faults_that_stay() {
         (word(0, 64, 0), PeerFault::Range { offset: 0, length: 64 }),
         (word(512, 0, 0), PeerFault::Range { offset: 512, length: 0 }),
         (word(512, 64, 1), PeerFault::Flags(1)),
+        (word(512, 64, 0xc000), PeerFault::Flags(0xc000)),
     ];
     for (raw, fault) in cases {
         let mut session = session(SMALL);
@@ -195,12 +224,15 @@ fn bad_positions_are_faults() {
     let mut session = session(SMALL);
     for _ in 0..4 {
         let buffer = session.nic.take_free().expect("fresh").expect("fresh");
-        session.nic.deliver(buffer, 0, 1).expect("room");
+        session.nic.deliver(buffer, 0, 1, Checksum::Unknown).expect("room");
     }
     poke(&session.rings, SMALL.offset(Ring::Received) + 64, 5);
     forge(&session, Ring::Free, 0, word(0, 0, 0));
     let buffer = session.nic.take_free().expect("good").expect("a buffer");
-    assert_eq!(session.nic.deliver(buffer, 0, 1), Err(PeerFault::Position { claimed: 5, own: 4 }));
+    assert_eq!(
+        session.nic.deliver(buffer, 0, 1, Checksum::Unknown),
+        Err(PeerFault::Position { claimed: 5, own: 4 })
+    );
 }
 
 #[test]
@@ -208,12 +240,12 @@ fn a_ring_that_stays_full_is_a_fault() {
     let mut session = session(SMALL);
     for _ in 0..4 {
         let buffer = session.nic.take_free().expect("fresh").expect("fresh");
-        session.nic.deliver(buffer, 0, 1).expect("room");
+        session.nic.deliver(buffer, 0, 1, Checksum::Unknown).expect("room");
     }
     // The client returns a buffer that it never took out of the ring.
     forge(&session, Ring::Free, 0, word(0, 0, 0));
     let buffer = session.nic.take_free().expect("good").expect("a buffer");
-    assert_eq!(session.nic.deliver(buffer, 0, 1), Err(PeerFault::Full));
+    assert_eq!(session.nic.deliver(buffer, 0, 1, Checksum::Unknown), Err(PeerFault::Full));
 }
 
 #[test]
@@ -243,7 +275,7 @@ fn nothing_that_a_peer_writes_makes_a_side_panic_or_leave_the_buffers() {
             }
             if let Ok(Some(buffer)) = nic.take_free() {
                 assert!(buffer.range().end <= 512);
-                let _ = nic.deliver(buffer, random.next() as u32, random.next() as u32);
+                let _ = nic.deliver(buffer, random.next() as u32, random.next() as u32, Checksum::Unknown);
             }
             if let Ok(Some(frame)) = client.receive() {
                 assert!(client.buffers().with_received(&frame, |bytes| bytes.len() <= 128).expect("inside"));
@@ -285,7 +317,7 @@ fn two_threads_lose_nothing_and_sleep_safely() {
                     pending = Some(frame);
                     break;
                 };
-                nic.deliver(buffer, 0, frame.range().len() as u32).expect("room");
+                nic.deliver(buffer, 0, frame.range().len() as u32, Checksum::Unknown).expect("room");
                 nic.finish_send(frame).expect("room");
                 worked = true;
             }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use libfuzzer_sys::fuzz_target;
 use netstack::{
     arguments::Addressing,
-    device::Session,
+    device::{Abilities, Session},
     doorbell::Doorbell,
     frame::finish,
     limits::Limits,
@@ -16,7 +16,7 @@ use netstack::{
 };
 use ring::{
     HeapMemory, SharedMemory,
-    frame::{FrameLayout, NicSide},
+    frame::{Checksum, FrameLayout, NicSide},
 };
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     });
     let mut now = Duration::from_secs(1);
     let mut stack = Stack::new(mac, Mtu::ETHERNET, addressing, Limits::STANDARD, random, now);
-    stack.open_session(Session::new(&rings, &buffers, layout, Silent).unwrap(), mac, Mtu::ETHERNET, now);
+    stack.open_session(Session::new(&rings, &buffers, layout, Abilities::Segments, Silent).unwrap(), mac, Mtu::ETHERNET, now);
     stack.listen(80, 8).unwrap();
     stack.bind(7).unwrap();
     let mut rest = input;
@@ -51,7 +51,7 @@ fuzz_target!(|input: &[u8]| {
         rest = behind;
         let mut frame = frame.to_vec();
         if high & 0x80 != 0 {
-            let _asked = finish(&mut frame, None);
+            let _finished = finish(&mut frame, None, Abilities::None, None);
         }
         now += Duration::from_millis(passed.into());
         let buffer = nic.take_free().unwrap().expect("the stack gives every buffer back");
@@ -60,7 +60,7 @@ fuzz_target!(|input: &[u8]| {
         unsafe {
             buffers.as_ptr().as_ptr().byte_add(start).copy_from_nonoverlapping(frame.as_ptr(), frame.len())
         };
-        nic.deliver(buffer, 0, frame.len() as u32).unwrap();
+        nic.deliver(buffer, 0, frame.len() as u32, Checksum::Unknown).unwrap();
         while stack.run(now).unwrap() == Turn::Again {}
         while let Some(sent) = nic.take_send().unwrap() {
             nic.finish_send(sent).unwrap();

@@ -14,12 +14,18 @@ use ring::frame::FrameLayout;
 use rt::Environment;
 use schema::{
     ipc_capnp::signaller,
-    network_capnp::{nic, nic_counters, nic_session},
+    network_capnp::{SendOffload, nic, nic_counters, nic_session},
 };
 use smoltcp::wire::EthernetAddress;
 
 use super::{MappedStack, Service, bell::ClientBell, memory::map};
-use crate::{arguments::Addressing, device::Session, limits::Limits, network::Mtu, stack::Stack};
+use crate::{
+    arguments::Addressing,
+    device::{Abilities, Session},
+    limits::Limits,
+    network::Mtu,
+    stack::Stack,
+};
 
 /// Name of the grant.
 const GRANT: &str = "nic";
@@ -227,6 +233,7 @@ async fn open(service: &Service) -> Result<nic_session::Client, Error> {
     let opened = response.get()?;
     let layout =
         FrameLayout::new(opened.get_receive_buffers(), opened.get_send_buffers(), opened.get_buffer_bytes())
+            .and_then(|layout| layout.with_send_bytes(opened.get_send_buffer_bytes()))
             .map_err(|error| Error::failed(format!("the NIC's buffers: {error}")))?;
     if layout.buffers_bytes() > MAXIMUM_BUFFERS {
         return Err(Error::failed(format!("the NIC's buffers take {} bytes", layout.buffers_bytes())));
@@ -234,7 +241,12 @@ async fn open(service: &Service) -> Result<nic_session::Client, Error> {
     let rings = map(&opened.get_rings()?, layout.rings_bytes()).await?;
     let buffers = map(&opened.get_buffers()?, layout.buffers_bytes()).await?;
     let doorbell: signaller::Client = opened.get_doorbell()?;
-    let session = Session::new(&rings, &buffers, layout, ClientBell(doorbell))
+    let abilities = match opened.get_offload()? {
+        SendOffload::None => Abilities::None,
+        SendOffload::Checksums => Abilities::Checksums,
+        SendOffload::Segments => Abilities::Segments,
+    };
+    let session = Session::new(&rings, &buffers, layout, abilities, ClientBell(doorbell))
         .map_err(|error| Error::failed(format!("the NIC's rings: {error}")))?;
     service.nic.link.set(info.link);
     service.stack.borrow_mut().open_session(session, info.mac, info.mtu, rt::now());

@@ -11,19 +11,26 @@ use smoltcp::{
 use super::{Random, Stack};
 use crate::{
     arguments::Addressing,
-    device::{Session, Step},
+    device::{LargestCut, Session, Step},
     dhcp::Change,
     doorbell::Doorbell,
     network::{Mtu, NetworkConfiguration},
     time::instant,
 };
 
-/// A new interface without an address. smoltcp learns hardware address and MTU only here.
-pub(super) fn interface(mac: EthernetAddress, mtu: Mtu, random: &mut Random, now: Duration) -> Interface {
+/// A new interface without an address. smoltcp learns hardware address, MTU and what the NIC can do only here.
+pub(super) fn interface(
+    mac: EthernetAddress,
+    mtu: Mtu,
+    largest_cut: LargestCut,
+    random: &mut Random,
+    now: Duration,
+) -> Interface {
     let mut config = Config::new(HardwareAddress::Ethernet(mac));
     // Initial sequence numbers, DHCP transaction numbers and IP identifiers come from this.
     config.random_seed = random();
-    Interface::new(config, &mut Step::<HeapMemory> { frame: None, sender: None, mtu }, instant(now))
+    let mut device = Step::<HeapMemory> { frame: None, sender: None, mtu, largest_cut };
+    Interface::new(config, &mut device, instant(now))
 }
 
 impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
@@ -37,13 +44,15 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         now: Duration,
     ) {
         let is_other = mac != self.mac;
+        let cuts_otherwise = session.largest_cut() != self.largest_cut;
         self.mac = mac;
+        self.largest_cut = session.largest_cut();
         self.nic_mtu = nic_mtu.min(session.mtu());
         self.session = Some(session);
-        if is_other {
-            if let Some(dhcp) = &mut self.dhcp {
-                dhcp.restart();
-            }
+        if is_other && let Some(dhcp) = &mut self.dhcp {
+            dhcp.restart();
+        }
+        if is_other || cuts_otherwise {
             self.rebuild_interface(now);
         }
         self.link_came_up(now);
@@ -126,6 +135,6 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
 
     /// Makes the interface anew. Sockets are not part of it; the addresses are, and are to be set again.
     fn rebuild_interface(&mut self, now: Duration) {
-        self.interface = interface(self.mac, self.mtu, &mut self.random, now);
+        self.interface = interface(self.mac, self.mtu, self.largest_cut, &mut self.random, now);
     }
 }

@@ -42,8 +42,11 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             let Some(frame) = session.receive()? else { return Ok(count) };
             self.received.count(frame.len());
             let identity = self.identity();
+            let checksum = frame.checksum();
             let flow = match &self.session {
-                Some(session) => session.buffers().with_received(&frame, |bytes| classify(bytes, &identity)),
+                Some(session) => {
+                    session.buffers().with_received(&frame, |bytes| classify(bytes, checksum, &identity))
+                }
                 None => None,
             };
             match flow.unwrap_or(Err(Refusal::Malformed)) {
@@ -201,11 +204,11 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             },
             Receiver::Interface => &mut self.nobody,
         };
-        let (interface, mtu) = (&mut self.interface, self.mtu);
+        let (interface, mtu, largest_cut) = (&mut self.interface, self.mtu, self.largest_cut);
         let options: Option<Options> = session
             .with_frame(frame, |bytes, sender| {
                 let options = (receiver == Receiver::Dhcp).then(|| dhcp::options_of_frame(bytes)).flatten();
-                let mut step = Step { frame: Some(bytes), sender: Some(sender), mtu };
+                let mut step = Step { frame: Some(bytes), sender: Some(sender), mtu, largest_cut };
                 // What may have changed is known from the receiver.
                 let _result = interface.poll_ingress_single(instant(now), &mut step, sockets);
                 options

@@ -34,7 +34,7 @@ use smoltcp::{
 
 use crate::{
     arguments::Addressing,
-    device::{Session, Traffic},
+    device::{LargestCut, Session, Traffic},
     dhcp::Dhcp,
     doorbell::Doorbell,
     frame::{ConnectionKey, Identity},
@@ -62,6 +62,8 @@ pub struct Stack<M, D> {
     nic_mtu: Mtu,
     /// What is in use.
     mtu: Mtu,
+    /// The largest frame that the NIC cuts into segments.
+    largest_cut: LargestCut,
     session: Option<Session<M, D>>,
 
     configuration: Option<NetworkConfiguration>,
@@ -145,7 +147,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         mut random: Random,
         now: Duration,
     ) -> Self {
-        let interface = configure::interface(mac, nic_mtu, &mut random, now);
+        let interface = configure::interface(mac, nic_mtu, None, &mut random, now);
         let items = limits.tcp_sockets + limits.udp_sockets + 1;
         let mut stack = Self {
             random,
@@ -153,6 +155,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             mac,
             nic_mtu,
             mtu: nic_mtu,
+            largest_cut: None,
             session: None,
             configuration: None,
             lease_expires_at: None,

@@ -11,7 +11,7 @@ use smoltcp::{
 
 use super::Stack;
 use crate::{
-    device::{Sender, Step},
+    device::{LargestCut, Sender, Step},
     doorbell::Doorbell,
     limits::{FRAMES_PER_TURN, HANDSHAKE_TIMEOUT, KEEP_ALIVE, PEER_TIMEOUT, RESET_TIMEOUT},
     network::Mtu,
@@ -53,7 +53,7 @@ enum Next {
 fn send<M: SharedMemory>(
     interface: &mut Interface,
     mut sender: Option<&mut Sender<M>>,
-    mtu: Mtu,
+    (mtu, largest_cut): (Mtu, LargestCut),
     sockets: &mut SocketSet<'static>,
     now: Duration,
 ) -> Sent {
@@ -79,7 +79,7 @@ fn send<M: SharedMemory>(
             return Sent { progress, next: Next::Stalled(now + RETRY) };
         }
         let Some(sender) = &mut sender else { return Sent { progress, next: Next::Parked } };
-        let mut step = Step { frame: None, sender: Some(&mut **sender), mtu };
+        let mut step = Step { frame: None, sender: Some(&mut **sender), mtu, largest_cut };
         match interface.poll_egress(instant(now), &mut step, sockets) {
             PollResult::SocketStateChanged => (frames, idle) = (frames + 1, 0),
             // The socket changed its state only, or waits for room or a neighbour.
@@ -129,7 +129,8 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             connection.phase = Phase::Resetting(now + RESET_TIMEOUT);
         }
         let sender = self.session.as_mut().map(|session| &mut session.sender);
-        let sent = send(&mut self.interface, sender, self.mtu, connection.cell.sockets(), now);
+        let sent =
+            send(&mut self.interface, sender, (self.mtu, self.largest_cut), connection.cell.sockets(), now);
         if !self.advance(id, now) {
             return;
         }
@@ -236,7 +237,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     fn serve_datagrams(&mut self, id: Id, now: Duration) {
         let Some(socket) = self.datagrams.get_mut(id) else { return };
         let sender = self.session.as_mut().map(|session| &mut session.sender);
-        let sent = send(&mut self.interface, sender, self.mtu, socket.sockets(), now);
+        let sent = send(&mut self.interface, sender, (self.mtu, self.largest_cut), socket.sockets(), now);
         let until = socket.check_stuck(now, sent.progress);
         if let (Next::Stalled(_), Some(destination)) = (sent.next, socket.last_destination()) {
             self.ask_for(destination, now);
@@ -247,7 +248,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     fn serve_dhcp(&mut self, now: Duration) {
         let Some(dhcp) = &mut self.dhcp else { return };
         let sender = self.session.as_mut().map(|session| &mut session.sender);
-        let sent = send(&mut self.interface, sender, self.mtu, dhcp.sockets(), now);
+        let sent = send(&mut self.interface, sender, (self.mtu, self.largest_cut), dhcp.sockets(), now);
         if let Some(change) = dhcp.take_change(None, now) {
             self.change_lease(change, now);
         }

@@ -103,6 +103,8 @@ impl nic::Server for HostileNic {
             to.set_buffer_bytes(from.get_buffer_bytes());
             to.set_receive_buffers(from.get_receive_buffers());
             to.set_send_buffers(from.get_send_buffers());
+            to.set_send_buffer_bytes(from.get_send_buffer_bytes());
+            to.set_offload(from.get_offload()?);
             return Ok(());
         };
         log::info!("hostile: session with {fault:?}");
@@ -117,6 +119,7 @@ impl nic::Server for HostileNic {
         to.set_buffers(buffers);
         to.set_doorbell(doorbell.clone());
         to.set_buffer_bytes(if matches!(fault, Fault::NoBytes) { 0 } else { BUFFER_BYTES });
+        to.set_send_buffer_bytes(BUFFER_BYTES);
         to.set_receive_buffers(if matches!(fault, Fault::Count) { 3 } else { buffers_of_a_kind });
         to.set_send_buffers(buffers_of_a_kind);
         rt::ring_doorbell(&doorbell);
@@ -132,7 +135,7 @@ async fn write_rings(rings: &memory_object::Client, fault: Fault) -> Result<(), 
         Fault::Length => [descriptor(BUFFER_BYTES - 32, 64, 0), good],
         Fault::WrongBuffer => [descriptor(BUFFERS * BUFFER_BYTES, 64, 0), good],
         Fault::Position => [good, good],
-        Fault::Flag => [descriptor(0, 64, 1), good],
+        Fault::Flag => [descriptor(0, 64, 2), good],
         Fault::Count | Fault::NoBytes | Fault::ShortRings | Fault::ShortBuffers => return Ok(()),
     };
     let position: u32 = if matches!(fault, Fault::Position) { 2 * BUFFERS } else { 2 };

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use ring::frame::Checksum;
 use smoltcp::wire::{
     DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DhcpMessageType, DhcpOption, DhcpPacket, DhcpRepr, EthernetAddress,
     EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, Ipv4Address, Ipv4Cidr, Ipv4Packet, Ipv4Repr,
     UdpPacket, UdpRepr,
 };
 
-use super::harness::{Node, Wire, address, mac};
+use super::harness::{Node, Wire, address, mac, repair};
 use crate::{
     arguments::Addressing,
-    frame::{Flow, Identity, classify, finish},
+    frame::{Flow, Identity, classify},
     limits::Limits,
     network::{Mtu, Route},
     stack::Source,
@@ -192,7 +193,7 @@ fn frame(message: &[u8], destination: Ipv4Address) -> Vec<u8> {
         |payload| payload.copy_from_slice(message),
         &none,
     );
-    finish(&mut frame, None);
+    repair(&mut frame);
     frame
 }
 
@@ -344,7 +345,7 @@ fn a_lease_without_neighbours_reaches_the_world_through_its_gateway() {
         // And what is for the gateway is still not ours.
         let identity = Identity { mac: mac(CLIENT), address: bench.address() };
         let asked_for_gateway = crate::resolver::request(mac(98), Ipv4Address::new(10, 128, 0, 7), gateway);
-        assert_ne!(classify(&asked_for_gateway, &identity), Ok(Flow::Arp));
+        assert_ne!(classify(&asked_for_gateway, Checksum::Unknown, &identity), Ok(Flow::Arp));
     }
 }
 
@@ -365,7 +366,7 @@ fn a_refusal_takes_the_address_away() {
     let end = answer.len();
     let place = answer[42 + 240..end].windows(3).position(|option| option == [53, 1, 5]).unwrap();
     answer[42 + 240 + place + 2] = 6;
-    finish(&mut answer, None);
+    repair(&mut answer);
     bench.node.nic.deliver(&answer);
     bench.messages();
     assert_eq!(bench.address(), None);
@@ -403,7 +404,7 @@ fn hostile_answers_change_nothing_and_break_nothing() {
         for value in [0, 1, 0x7f, 0xff, offer[index] ^ 0x55] {
             let mut bad = offer.clone();
             bad[index] = value;
-            finish(&mut bad, None);
+            repair(&mut bad);
             bench.node.nic.deliver(&bad);
             bench.messages();
         }

@@ -10,15 +10,17 @@ use std::{
 
 use ring::{
     HeapMemory, SharedMemory,
-    frame::{FrameLayout, NicSide},
+    frame::{Checksum, FrameLayout, NicSide, Offload},
     stream::{self, End, StreamError},
 };
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
+use super::offload::apply;
 use crate::{
     arguments::Addressing,
-    device::Session,
+    device::{Abilities, Session},
     doorbell::Doorbell,
+    frame::finish,
     limits::Limits,
     network::{Mtu, NetworkConfiguration, Route},
     stack::{Stack, Turn},
@@ -43,22 +45,32 @@ pub type TestStack = Stack<HeapMemory, Bell>;
 pub struct FakeNic {
     pub side: NicSide<HeapMemory>,
     pub buffers: Arc<HeapMemory>,
+    /// Frames that asked the card for anything, and those of them that it was to cut.
+    pub asked: u32,
+    pub cut: u32,
 }
 
 impl FakeNic {
     /// A driver, and the session for its stack.
     pub fn new(layout: FrameLayout) -> (Self, Session<HeapMemory, Bell>) {
-        let rings = Arc::new(HeapMemory::new(layout.rings_bytes()));
-        let buffers = Arc::new(HeapMemory::new(layout.buffers_bytes()));
-        let session = Session::new(&rings, &buffers, layout, Bell::default()).unwrap();
-        (Self { side: NicSide::new(&rings, layout).unwrap(), buffers }, session)
+        Self::able(layout, Abilities::None)
     }
 
-    /// Takes all frames that the stack sent.
+    /// The same, of a card that can do more.
+    pub fn able(layout: FrameLayout, abilities: Abilities) -> (Self, Session<HeapMemory, Bell>) {
+        let rings = Arc::new(HeapMemory::new(layout.rings_bytes()));
+        let buffers = Arc::new(HeapMemory::new(layout.buffers_bytes()));
+        let session = Session::new(&rings, &buffers, layout, abilities, Bell::default()).unwrap();
+        (Self { side: NicSide::new(&rings, layout).unwrap(), buffers, asked: 0, cut: 0 }, session)
+    }
+
+    /// Takes all frames that the stack sent, as they leave the card.
     pub fn take_sent(&mut self) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         while let Some(frame) = self.side.take_send().unwrap() {
-            frames.push(self.read(frame.range()));
+            self.asked += u32::from(frame.offload() != Offload::None);
+            self.cut += u32::from(matches!(frame.offload(), Offload::Segments(_)));
+            frames.extend(apply(self.read(frame.range()), frame.offload()));
             self.side.finish_send(frame).unwrap();
         }
         frames
@@ -66,6 +78,11 @@ impl FakeNic {
 
     /// Receives a frame; false when there is no buffer for it, and it is lost.
     pub fn deliver(&mut self, frame: &[u8]) -> bool {
+        self.deliver_checked(frame, Checksum::Unknown)
+    }
+
+    /// The same, with what the card says of the checksum.
+    pub fn deliver_checked(&mut self, frame: &[u8], checksum: Checksum) -> bool {
         let Some(buffer) = self.side.take_free().unwrap() else { return false };
         let start = buffer.range().start as usize;
         let length = frame.len().min(buffer.range().len());
@@ -74,7 +91,7 @@ impl FakeNic {
             // SAFETY: inside the memory (just checked), which lives as long as `self`; the stack does not run meanwhile.
             unsafe { self.buffers.as_ptr().byte_add(start + index).write(*byte) };
         }
-        self.side.deliver(buffer, 0, length as u32).unwrap();
+        self.side.deliver(buffer, 0, length as u32, checksum).unwrap();
         true
     }
 
@@ -87,6 +104,11 @@ impl FakeNic {
             })
             .collect()
     }
+}
+
+/// Fills the checksums of a forged frame in.
+pub fn repair(frame: &mut [u8]) {
+    let _finished = finish(frame, None, Abilities::None, None);
 }
 
 /// Writes a word of shared memory, as a peer that keeps to no rule would.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::harness::{Client, Wire, address, mac, random};
+use super::harness::{Client, Wire, address, mac, random, repair};
 use crate::{
-    frame::{Identity, Refusal, classify, finish},
+    frame::{Identity, Refusal, classify},
     udp::Peer,
 };
+use ring::frame::Checksum;
 use smoltcp::wire::Ipv4Cidr;
 
 /// Frames of every kind that two stacks exchange, in both directions.
@@ -61,7 +62,7 @@ fn changed_frames_never_panic_and_connections_go_on() {
         }
         // Half of them with right checksums, so that they get further.
         if pick(2) == 0 {
-            let _asked = finish(&mut frame, None);
+            repair(&mut frame);
         }
         for node in &mut wire.nodes {
             node.nic.deliver(&frame);
@@ -85,7 +86,7 @@ fn changed_frames_never_panic_and_connections_go_on() {
 fn every_cut_of_every_frame_is_refused_or_sound() {
     for frame in corpus() {
         for length in 0..frame.len() {
-            let _flow = classify(&frame[..length], &identity());
+            let _flow = classify(&frame[..length], Checksum::Unknown, &identity());
         }
     }
 }
@@ -93,7 +94,8 @@ fn every_cut_of_every_frame_is_refused_or_sound() {
 #[test]
 fn refusals_say_why() {
     let corpus = corpus();
-    let to_one: Vec<_> = corpus.iter().filter(|frame| classify(frame, &identity()).is_ok()).collect();
+    let to_one: Vec<_> =
+        corpus.iter().filter(|frame| classify(frame, Checksum::Unknown, &identity()).is_ok()).collect();
     // A TCP segment with data, so that there is something behind the headers.
     let is_tcp = |frame: &&&Vec<u8>| frame[12..14] == [8, 0] && frame[23] == 6;
     let sound = *to_one.iter().filter(is_tcp).max_by_key(|frame| frame.len()).unwrap();
@@ -104,10 +106,10 @@ fn refusals_say_why() {
     };
     let repaired = |index: usize, value: u8| {
         let mut frame = change(index, value);
-        let _asked = finish(&mut frame, None);
+        repair(&mut frame);
         frame
     };
-    let refused = |frame: &[u8]| classify(frame, &identity()).unwrap_err();
+    let refused = |frame: &[u8]| classify(frame, Checksum::Unknown, &identity()).unwrap_err();
     let last = sound.len() - 1;
     assert_eq!(refused(&sound[..13]), Refusal::Malformed);
     assert_eq!(refused(&change(0, 0x06)), Refusal::NotForUs);
@@ -129,7 +131,8 @@ fn refusals_say_why() {
 #[test]
 fn refused_frames_are_counted_and_their_buffers_come_back() {
     let mut wire = Wire::pair();
-    let sound = corpus().into_iter().find(|frame| classify(frame, &identity()).is_ok()).unwrap();
+    let sound =
+        corpus().into_iter().find(|frame| classify(frame, Checksum::Unknown, &identity()).is_ok()).unwrap();
     for count in 1..500 {
         let mut bad = sound.clone();
         bad.truncate(20 + count % 10);
@@ -154,7 +157,7 @@ fn a_flood_of_openings_leaves_room_for_work() {
         // Another forged address and port each time.
         syn[28..30].copy_from_slice(&[9, 40 + (source % 200) as u8]);
         syn[34..36].copy_from_slice(&(1024 + source as u16).to_be_bytes());
-        let _asked = finish(&mut syn, None);
+        repair(&mut syn);
         wire.nodes[0].nic.deliver(&syn);
         wire.nodes[0].run(wire.now);
         wire.nodes[0].nic.take_sent();

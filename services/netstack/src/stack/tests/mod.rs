@@ -3,6 +3,7 @@
 mod dhcp;
 mod harness;
 mod hostile;
+mod offload;
 mod sessions;
 mod tcp;
 mod udp;

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use ring::{HeapMemory, Sleep, frame::FrameLayout};
 
 use super::harness::{FakeNic, LAYOUT, Wire, mac, poke};
-use crate::{device::Session, network::Mtu, stack::Turn};
+use crate::{
+    device::{Abilities, Session},
+    network::Mtu,
+    stack::Turn,
+};
 
 #[test]
 fn connections_survive_a_new_driver() {
@@ -102,7 +106,7 @@ fn a_driver_that_breaks_the_rules_loses_its_session() {
     let mut wire = Wire::pair();
     let memory = |bytes| Arc::new(HeapMemory::new(bytes));
     let (rings, buffers) = (memory(LAYOUT.rings_bytes()), memory(LAYOUT.buffers_bytes()));
-    let session = Session::new(&rings, &buffers, LAYOUT, Default::default()).unwrap();
+    let session = Session::new(&rings, &buffers, LAYOUT, Abilities::None, Default::default()).unwrap();
     let now = wire.now;
     wire.nodes[0].stack.open_session(session, mac(1), Mtu::ETHERNET, now);
     wire.nodes[0].run(now);

@@ -31,7 +31,7 @@ fn flags(log: &[Vec<u8>]) -> Vec<String> {
 }
 
 /// Sends `total` bytes one way and checks each on the other side.
-fn transfer(wire: &mut Wire, from: &mut Client, to: &mut Client, total: usize) {
+pub fn transfer(wire: &mut Wire, from: &mut Client, to: &mut Client, total: usize) {
     let byte = |index: usize| (index * 31 + index / 251) as u8;
     let (mut sent, mut received) = (0, 0);
     for _ in 0..200_000 {
@@ -206,7 +206,7 @@ fn bytes_for_a_client_that_is_gone_are_answered_with_a_reset() {
     wire.settle();
     let now = wire.now;
     wire.nodes[0].stack.drop_connection(near.id, now);
-    assert_eq!(far.end.writer.space(), Ok(16 << 10));
+    assert_eq!(far.end.writer.space(), Ok(32 << 10));
     far.write(b"are you there?");
     wire.log.clear();
     wire.settle();

@@ -10,9 +10,8 @@ use smoltcp::wire::{
     Ipv4Address, Ipv4Packet, Ipv4Repr,
 };
 
-use super::harness::{Node, TestStack, Wire, address, mac};
+use super::harness::{Node, TestStack, Wire, address, mac, repair};
 use crate::{
-    frame::finish,
     limits::DATAGRAMS,
     stack::{BindError, SendError},
     table::Id,
@@ -141,7 +140,7 @@ fn ping(destination: Ipv4Address, mac_destination: EthernetAddress, data: &[u8])
     let none = smoltcp::phy::ChecksumCapabilities::ignored();
     ip.emit(&mut Ipv4Packet::new_unchecked(&mut frame[14..]), &none);
     icmp.emit(&mut Icmpv4Packet::new_unchecked(&mut frame[34..]), &none);
-    let _asked = finish(&mut frame, None);
+    repair(&mut frame);
     frame
 }
 
