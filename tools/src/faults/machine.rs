@@ -247,7 +247,12 @@ impl Bench {
         };
         let lines = self.guest.lines();
         let lines = lines.get(self.lines..).unwrap_or_default();
-        Ok(Found::new(what, self.target.process(), lines, recovery))
+        let found = Found::new(what, self.target.process(), lines, recovery);
+        if injection.fault == Fault::Write && !found.outcome.restarts() {
+            // What is spoiled and was not used yet would be taken for a later fault's doing.
+            self.kill_once(injection.seed)?;
+        }
+        Ok(found)
     }
 
     fn fault(&mut self, injection: &Injection) -> Result<String> {

@@ -53,6 +53,11 @@ impl Outcome {
         }
     }
 
+    /// Whether there is a new process.
+    pub const fn restarts(self) -> bool {
+        matches!(self, Self::Gave | Self::Crashed | Self::Heartbeat | Self::Restarted)
+    }
+
     /// Whether clients had to wait.
     pub const fn recovers(self) -> bool {
         matches!(self, Self::Repaired | Self::Gave | Self::Crashed | Self::Heartbeat | Self::Restarted)
