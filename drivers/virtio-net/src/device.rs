@@ -4,6 +4,7 @@ use crate::{
     init::{self, Session, StartError, State},
     offload::Offloads,
     regs::{self, Facts, Link},
+    watch::Sight,
 };
 use alloc::{rc::Rc, sync::Arc};
 use core::fmt;
@@ -42,6 +43,12 @@ pub enum Fault {
     Device(DeviceFault),
     /// The device asks to be reset.
     NeedsReset,
+    /// The device is not in the state that it was brought to.
+    Stopped,
+    /// The device uses buffers, and its interrupts do not come.
+    Silent,
+    /// The device does not send what it was given.
+    Stalled,
     /// This driver gave a queue what it cannot take.
     Internal(AddError),
 }
@@ -52,6 +59,9 @@ impl fmt::Display for Fault {
             Self::Client(fault) => write!(f, "client: {fault}"),
             Self::Device(fault) => fault.fmt(f),
             Self::NeedsReset => write!(f, "the device asks to be reset"),
+            Self::Stopped => write!(f, "the device has stopped"),
+            Self::Silent => write!(f, "the device's interrupts do not come"),
+            Self::Stalled => write!(f, "the device sends nothing"),
             Self::Internal(error) => write!(f, "a queue refused its own buffers: {error:?}"),
         }
     }
@@ -97,6 +107,8 @@ pub struct Device<M> {
     state: State<M>,
     facts: Facts,
     counters: Counters,
+    /// Signals were asked for, and none has been heard since.
+    asleep: bool,
 }
 
 impl<M: SharedMemory> Device<M> {
@@ -111,6 +123,7 @@ impl<M: SharedMemory> Device<M> {
             state: State::Resetting(None),
             facts: Facts { features: 0, mac: None, mtu: crate::spec::DEFAULT_MTU, link: Link::Down },
             counters: Counters::default(),
+            asleep: false,
         }
     }
 
@@ -187,11 +200,13 @@ impl<M: SharedMemory> Device<M> {
         }
         let ring = session.side.must_ring();
         let work = if received.frames + sent.frames > 0 { Work::More } else { session.arm()? };
+        self.asleep = work == Work::None;
         Ok(Turn { work, ring })
     }
 
     /// Asks for no signals, at the start of a run of turns.
     pub fn wake(&mut self) {
+        self.asleep = false;
         if let State::Live(session) = &mut self.state {
             session.disarm();
         }
@@ -206,6 +221,25 @@ impl<M: SharedMemory> Device<M> {
             self.facts.link = link;
         }
         Ok(self.facts.link)
+    }
+
+    /// Looks at a device that may have stopped. `None` without a session.
+    pub fn sight(&mut self) -> Result<Option<Sight>, Fault> {
+        let State::Live(session) = &mut self.state else { return Ok(None) };
+        let status = self.transport.get_status();
+        if status.contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+            return Err(Fault::NeedsReset);
+        }
+        if !status.contains(DeviceStatus::DRIVER_OK) {
+            return Err(Fault::Stopped);
+        }
+        let sent = session.send.signals().has_used();
+        Ok(Some(Sight {
+            used: self.asleep && session.receive.signals().has_used(),
+            sending: session.send.in_flight() > 0 && !sent,
+            // At least as many were given to it as it has.
+            sent: self.counters.sent_frames.saturating_sub(session.send.in_flight() as u64),
+        }))
     }
 
     /// Reads and clears the interrupt status; only for a device without MSI-X.

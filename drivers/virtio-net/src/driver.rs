@@ -9,6 +9,7 @@ use crate::{
     interrupts::{Bells, Wake},
     offload::Sending,
     regs::Link,
+    watch::Watch,
 };
 use alloc::{format, rc::Rc};
 use capnp::{Error, ErrorKind};
@@ -25,6 +26,8 @@ const RESET_ATTEMPTS: u32 = 1000;
 const RESET_PAUSE: Duration = Duration::from_millis(1);
 /// How often the planned buffers are halved when memory is short.
 const MAXIMUM_HALVINGS: u32 = 3;
+/// Between two looks whether the device still works.
+const WATCH: Duration = Duration::from_millis(500);
 /// Turns that the data path takes before other tasks get theirs.
 const TURNS: u32 = 8;
 
@@ -39,6 +42,8 @@ pub struct Driver {
     session: RefCell<Option<Session>>,
     last_number: Cell<u64>,
     link: Cell<Link>,
+    /// What the watch found wrong with the device, until the data path hears it.
+    found: Cell<Option<Fault>>,
     /// A change of `link`, of `session` or of `failure`.
     changed: Event,
     failure: RefCell<Option<Error>>,
@@ -110,6 +115,7 @@ impl Driver {
             session: RefCell::new(None),
             last_number: Cell::new(0),
             link: Cell::new(facts.link),
+            found: Cell::new(None),
             changed: Event::default(),
             failure: RefCell::new(None),
         }))
@@ -174,9 +180,12 @@ impl Driver {
                 return error;
             }
             let wake = self.bells.wait().await;
-            let served = match self.take_interrupts(wake).await {
-                Ok(()) => self.serve().await,
-                Err(fault) => Err(fault),
+            let served = match self.found.take() {
+                Some(fault) => Err(fault),
+                None => match self.take_interrupts(wake).await {
+                    Ok(()) => self.serve().await,
+                    Err(fault) => Err(fault),
+                },
             };
             if let Err(fault) = served {
                 log::warn!("the session ends: {fault}");
@@ -185,6 +194,21 @@ impl Driver {
                     return error;
                 }
             }
+        }
+    }
+
+    /// Looks now and then whether the device still works, for ever.
+    pub async fn watch(self: Rc<Self>) {
+        let mut watch = Watch::default();
+        loop {
+            rt::sleep(WATCH).await;
+            let found = watch.look(&mut self.device.borrow_mut(), self.bells.seen());
+            if found == Ok(Work::None) {
+                continue;
+            }
+            self.found.set(found.err());
+            // The data path looks at the queues, or ends the session.
+            rt::ring_doorbell(&self.bells.doorbell());
         }
     }
 

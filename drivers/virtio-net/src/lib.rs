@@ -31,9 +31,11 @@ pub mod server;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use device::{Counters, Device, Fault, Turn, Work};
 pub use driver::{Driver, reset};
 pub use init::{Needs, StartError};
 pub use offload::{Offloads, Receiving, Sending};
 pub use regs::Facts;
+pub use watch::{Sight, Watch};

@@ -9,7 +9,7 @@
 
 extern crate alloc;
 
-use alloc::format;
+use alloc::{format, rc::Rc};
 use capnp::Error;
 use schema::device_capnp::{dma_pool, pci_function};
 use virtio::{
@@ -40,6 +40,7 @@ async fn drive(environment: rt::Environment) -> Result<(), Error> {
     let [a, b, c, d, e, f] = status.mac;
     log::info!("{kind}, {plan}, {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}, MTU {}", status.mtu);
     environment.export("nic", server::serve(&driver)).await?;
+    rt::spawn(Rc::clone(&driver).watch());
     Err(driver.run().await)
 }
 

@@ -1,7 +1,7 @@
 //! The driver between a client and a fake device, in both layouts, with either of them misbehaving.
 
 use crate::{
-    Device, Fault, Offloads, Receiving, Sending, StartError, Work,
+    Device, Fault, Offloads, Receiving, Sending, StartError, Watch, Work,
     queue::HEADERS_BYTES,
     regs::Link,
     spec::{RECEIVE_QUEUE, SEND_QUEUE, feature},
@@ -437,6 +437,57 @@ fn a_device_that_asks_for_a_reset_is_heard() {
     assert_eq!(live.device.look(), Ok(Link::Down));
     live.fake.with(|state| state.status |= 0x40);
     assert_eq!(live.device.look(), Err(Fault::NeedsReset));
+}
+
+#[test]
+fn a_device_that_was_reset_behind_the_drivers_back_is_noticed() {
+    for kind in KINDS {
+        let mut live = Live::new(kind);
+        let mut watch = Watch::default();
+        live.run();
+        assert_eq!(watch.look(&mut live.device, 0), Ok(Work::None));
+        live.fake.with(|state| state.status = 0);
+        assert_eq!(watch.look(&mut live.device, 0), Err(Fault::Stopped));
+        live.fake.with(|state| state.status = 0x4f);
+        assert_eq!(watch.look(&mut live.device, 0), Err(Fault::NeedsReset));
+    }
+}
+
+#[test]
+fn interrupts_that_do_not_come_are_noticed() {
+    let mut live = Live::new(Kind::Modern);
+    let mut watch = Watch::default();
+    live.run();
+    assert_eq!(watch.look(&mut live.device, 7), Ok(Work::None));
+    live.receive(&pattern(0, 60), 72);
+    // The first may be on its way; what came is served.
+    assert_eq!(watch.look(&mut live.device, 7), Ok(Work::More));
+    live.run();
+    live.receive(&pattern(0, 60), 72);
+    assert_eq!(watch.look(&mut live.device, 8), Ok(Work::None), "one came since");
+    assert_eq!(watch.look(&mut live.device, 8), Ok(Work::More));
+    assert_eq!(watch.look(&mut live.device, 8), Err(Fault::Silent));
+}
+
+#[test]
+fn a_device_that_sends_nothing_is_noticed() {
+    let mut live = Live::new(Kind::Modern);
+    let mut watch = Watch::default();
+    live.run();
+    for _ in 0..2 {
+        let buffer = live.client.take_send_buffer().expect("fresh").expect("fresh");
+        live.client.send(buffer, 60).expect("room");
+    }
+    live.run();
+    let chain = live.fake.take(TX).expect("the first frame");
+    live.fake.complete(TX, u32::from(chain.head), 0);
+    for _ in 0..30 {
+        assert_eq!(watch.look(&mut live.device, 0), Ok(Work::None), "one is sent, and was not looked at");
+    }
+    live.run();
+    let looks = (0..30).map(|_| watch.look(&mut live.device, 0)).position(|found| found.is_err());
+    assert_eq!(looks, Some(10));
+    assert_eq!(watch.look(&mut live.device, 0), Err(Fault::Stalled));
 }
 
 #[test]

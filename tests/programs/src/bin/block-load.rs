@@ -8,7 +8,7 @@
 //!
 //! | argument | values |
 //! |---|---|
-//! | errors | fail (default), repeat: what becomes of a request that the disk answers with an error |
+//! | errors | fail (default), repeat: what becomes of a request that the disk answers with an error, and of a broken queue |
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -63,6 +63,20 @@ enum Doing {
     Reading,
 }
 
+/// Why the load cannot go on with a session.
+enum Stop {
+    /// The session is lost; another may do.
+    Lost(Error),
+    /// What was read is not what was written.
+    Wrong(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
 /// What becomes of a request that the disk answers with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Errors {
@@ -95,9 +109,12 @@ async fn load(environment: &rt::Environment, progress: &Progress) -> Result<(), 
     let mut session = reach(environment).await?;
     loop {
         progress.begin_session();
-        let Err(lost) = write(&mut session, &mut places, drivers, errors, progress).await;
-        if lost.kind != ErrorKind::Disconnected {
-            return Err(lost);
+        match write(&mut session, &mut places, drivers, errors, progress).await {
+            Stop::Wrong(error) => return Err(error),
+            Stop::Lost(error) if error.kind != ErrorKind::Disconnected && errors == Errors::Fail => {
+                return Err(error);
+            }
+            Stop::Lost(_) => {}
         }
         drop(session);
         // The driver may be killed while it is being checked: then it is checked again.
@@ -105,8 +122,9 @@ async fn load(environment: &rt::Environment, progress: &Progress) -> Result<(), 
             let mut next = reach(environment).await?;
             match check(&mut next, &mut places).await {
                 Ok(()) => break next,
-                Err(error) if error.kind == ErrorKind::Disconnected => {}
-                Err(error) => return Err(error),
+                Err(Stop::Lost(error))
+                    if error.kind == ErrorKind::Disconnected || errors == Errors::Repeat => {}
+                Err(Stop::Lost(error) | Stop::Wrong(error)) => return Err(error),
             }
         };
         drivers += 1;
@@ -138,7 +156,18 @@ async fn write(
     drivers: u32,
     errors: Errors,
     progress: &Progress,
-) -> Result<Infallible, Error> {
+) -> Stop {
+    let Err(stop) = try_write(session, places, drivers, errors, progress).await;
+    stop
+}
+
+async fn try_write(
+    session: &mut Session,
+    places: &mut [Place],
+    drivers: u32,
+    errors: Errors,
+    progress: &Progress,
+) -> Result<Infallible, Stop> {
     for index in 0..DEPTH {
         // What was not answered is asked for again, as it was.
         if let Some(place) = places.get_mut(usize::from(index)) {
@@ -158,7 +187,10 @@ async fn write(
                     finish(session, place, offset, block, progress)?;
                 }
             } else if errors == Errors::Fail {
-                return Err(Error::failed(format!("a request is answered by {:?}", answer.status)));
+                return Err(Stop::Wrong(Error::failed(format!(
+                    "a request is answered by {:?}",
+                    answer.status
+                ))));
             }
             ask(session, places, index)?;
             if !running {
@@ -178,7 +210,7 @@ fn finish(
     offset: usize,
     block: u64,
     progress: &Progress,
-) -> Result<(), Error> {
+) -> Result<(), Stop> {
     if place.doing == Doing::Writing {
         place.answered = place.asked;
         place.doing = Doing::Reading;
@@ -192,7 +224,9 @@ fn finish(
             .map(|(number, _)| number)
     });
     if let Some(number) = wrong.flatten() {
-        return Err(Error::failed(format!("block {number} reads back as something else: {place:?}")));
+        return Err(Stop::Wrong(Error::failed(format!(
+            "block {number} reads back as something else: {place:?}"
+        ))));
     }
     place.asked += 1;
     place.doing = Doing::Writing;
@@ -232,7 +266,7 @@ fn at(session: &Session, index: u16) -> (usize, u64) {
 
 /// Reads every place: its blocks are each whole, of the version that was answered last or of the one that was not
 /// answered.
-async fn check(session: &mut Session, places: &mut [Place]) -> Result<(), Error> {
+async fn check(session: &mut Session, places: &mut [Place]) -> Result<(), Stop> {
     let bytes = session.info().block_bytes as usize;
     let mut data: Vec<u8> = vec![0; BLOCKS as usize * bytes];
     for (index, place) in (0..).zip(places) {
@@ -241,7 +275,7 @@ async fn check(session: &mut Session, places: &mut [Place]) -> Result<(), Error>
         for (block, part) in (first..).zip(data.chunks_exact(bytes)) {
             // Nothing was answered yet of a place that still is what the host wrote: version 0.
             if !matches(part, place.answered, block) && !matches(part, place.asked, block) {
-                return Err(Error::failed(format!("block {block} is torn or lost: {place:?}")));
+                return Err(Stop::Wrong(Error::failed(format!("block {block} is torn or lost: {place:?}"))));
             }
         }
     }
