@@ -4,6 +4,10 @@
 //! same processor. The slice is the processor's: a thread that blocks, or lets the server that it calls run first, leaves the
 //! rest of it to who runs next. A thread that becomes ready goes to the processor it ran on, if that is idle, else to any idle one,
 //! else it queues where it ran; an idle processor takes work from the others' queues.
+//!
+//! A more important thread that becomes ready runs at once, but for one that the present thread woke by the system call `signal`:
+//! that one is given its turn when the present thread waits. So who has work for others hands over all of it before they look,
+//! and a batch costs two switches and not two for each doorbell.
 
 use crate::arch::context::Context;
 use crate::arch::cpu::{self, Cpu};
@@ -111,7 +115,7 @@ fn top(cpu: &Cpu) -> u8 {
     cpu.ready_top.load(Ordering::SeqCst).max(cpu.lender_top.get())
 }
 
-/// The current thread goes on, but its priority may have been lowered: others may have to run now.
+/// The current thread goes on, but its priority may have been lowered, or it has rung doorbells: others may have to run now.
 #[inline]
 pub fn look_again(cpu: &Cpu, thread: &Thread) {
     // Priorities end at 31, so adding one does not wrap.
@@ -144,8 +148,22 @@ pub fn remove_ready(thread: &Thread) -> Option<Arc<Thread>> {
     entry
 }
 
+/// When a thread that was made ready on this processor is to run, if it is more important than the present one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// At once.
+    Now,
+    /// When the present one waits or looks for events, at the next interrupt, or at the end of a slice, whichever is first.
+    AtNextWait,
+}
+
 /// Lets a claimed or new thread run when its turn comes.
 pub fn make_ready(thread: Arc<Thread>) {
+    make_ready_in(thread, Turn::Now);
+}
+
+/// Lets a claimed or new thread run, when its turn has come.
+pub fn make_ready_in(thread: Arc<Thread>, turn: Turn) {
     let here = cpu::current();
     let other = thread.clone();
     let mut state = other.state.lock();
@@ -161,7 +179,11 @@ pub fn make_ready(thread: Arc<Thread>) {
     let priority = thread.priority.load(Ordering::Relaxed);
     push(target, thread, End::Back);
     drop(state);
-    poke(here, target, priority);
+    if turn == Turn::AtNextWait && target.index == here.index {
+        arm_slice(here);
+    } else {
+        poke(here, target, priority);
+    }
 }
 
 /// A thread of a dying process that was claimed: ends it outside of the locks that the caller holds.
@@ -304,6 +326,13 @@ pub fn run_first(cpu: &Cpu, first: Arc<Thread>) -> *mut Context {
 #[inline]
 pub fn leave(cpu: &Cpu) -> *mut Context {
     if cpu.reschedule.load(Ordering::Relaxed) { reschedule(cpu) } else { cpu.context() }
+}
+
+/// On the way back from an interrupt, which may find the processor without a thread: whoever is the most important runs.
+pub fn leave_interrupt(cpu: &Cpu) -> *mut Context {
+    let Some(thread) = cpu.thread() else { return run_next(cpu) };
+    look_again(cpu, thread);
+    leave(cpu)
 }
 
 #[cold]

@@ -110,7 +110,10 @@ fn signal(thread: &Thread, handle: u32, bits: u64) -> Status {
         Some(Object::Notification(notification)) => notification.signal(bits),
         Some(_) | None => return Status::Failed,
     };
-    ready(woken)
+    if let Some(thread) = woken {
+        scheduler::make_ready_in(thread, scheduler::Turn::AtNextWait);
+    }
+    Status::Ok
 }
 
 fn port<R>(

@@ -325,6 +325,8 @@ impl Process {
     }
 
     /// One of its threads is dead: takes it off the list; with the last one the process is dead, too.
+    #[cold]
+    #[inline(never)]
     pub fn thread_ended(&self, thread: &Thread) {
         let mut lists = self.lists.lock();
         let Some(index) = lists.threads.iter().position(|entry| core::ptr::eq(Arc::as_ptr(entry), thread))

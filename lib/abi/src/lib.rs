@@ -95,7 +95,8 @@ pub enum Syscall {
     /// Gives up a call in flight; its Call can be used again at once. The server's reply has no effect. An answer that has
     /// come already stays.
     Cancel = 6,
-    /// Sets bits of a notification. A signaller sets its own bits, whatever `rsi` says.
+    /// Sets bits of a notification. A signaller sets its own bits, whatever `rsi` says. A thread that this wakes, and that is
+    /// more important, runs when the caller next waits (or looks for events), at the next interrupt, or at the end of a slice.
     Signal = 7,
     /// Lets other threads of the same priority run.
     Yield = 8,

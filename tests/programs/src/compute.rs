@@ -2,12 +2,19 @@
 
 use abi::{ExitScope, Syscall};
 use capnp::Error;
-use core::arch::{asm, naked_asm};
+use core::{
+    arch::{asm, naked_asm},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use rt::memory::Mapping;
 use schema::process_capnp::{own_process, thread};
 
 /// Where the message buffers of these threads are mapped, a page each.
 const BUFFERS: u64 = 0x2800_0000_0000;
+
+/// Which of these a thread has that rings.
+const RINGING_BUFFER: usize = 100;
 
 /// What a thread writes at the start of its stack's memory when it has ended well.
 const GOOD: u64 = 1;
@@ -36,6 +43,49 @@ impl Computing {
         // SAFETY: the mapping is larger than a word and aligned; the thread writes the word once, at its end.
         let word = unsafe { self.stack.as_ptr().cast::<u64>().read_volatile() };
         (word != 0).then_some(word == GOOD)
+    }
+}
+
+/// Tells a thread that rings to end; it answers with 0.
+const END: u64 = 1;
+
+/// A thread that rings a doorbell and then counts, without ever waiting. The first words of its stack's memory are: whether
+/// it may begin, its count, and whether it must end.
+pub struct Ringing {
+    stack: Mapping,
+    /// The thread itself.
+    pub thread: thread::Client,
+}
+
+impl Ringing {
+    /// Starts one that rings the signaller of this handle.
+    pub async fn start(own: &own_process::Client, stack: Mapping, bell: u32) -> Result<Self, Error> {
+        let words = stack.as_ptr().addr().get() as u64;
+        let thread = start(own, &stack, RINGING_BUFFER, ring, [bell.into(), words, 0]).await?;
+        Ok(Self { stack, thread })
+    }
+
+    /// Lets it ring.
+    pub fn begin(&self) {
+        self.word(0).store(1, Ordering::SeqCst);
+    }
+
+    /// How far it has counted since it rang.
+    pub fn count(&self) -> u64 {
+        self.word(1).load(Ordering::SeqCst)
+    }
+
+    /// Lets it end; when this is done, it uses its memory no more.
+    pub async fn end(&self) {
+        self.word(2).store(END, Ordering::SeqCst);
+        while self.word(2).load(Ordering::SeqCst) == END {
+            rt::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn word(&self, index: usize) -> &AtomicU64 {
+        // SAFETY: the mapping is larger than three words and aligned; both sides use them as atomics only.
+        unsafe { &*self.stack.as_ptr().cast::<AtomicU64>().add(index).as_ptr() }
     }
 }
 
@@ -74,6 +124,21 @@ extern "C" fn wait() -> ! {
         "2: mov eax, {receive}", "xor edi, edi", "xor esi, esi", "xor edx, edx", "xor r8d, r8d", "mov r9, -1",
         "syscall", "jmp 2b",
         receive = const Syscall::ReplyReceive as u64,
+    )
+}
+
+/// `rdi`: a signaller; `rsi`: three words, see [`Ringing`].
+#[unsafe(naked)]
+extern "C" fn ring() -> ! {
+    naked_asm!(
+        "2: pause", "cmp qword ptr [rsi], 0", "je 2b",
+        "mov r12, rsi", "mov eax, {signal}", "xor esi, esi", "syscall",
+        "3: lock inc qword ptr [r12 + 8]", "cmp qword ptr [r12 + 16], 0", "je 3b",
+        "mov qword ptr [r12 + 16], 0",
+        "mov eax, {exit}", "xor edi, edi", "mov esi, {scope}", "syscall", "ud2",
+        signal = const Syscall::Signal as u64,
+        exit = const Syscall::Exit as u64,
+        scope = const ExitScope::Thread as u64,
     )
 }
 

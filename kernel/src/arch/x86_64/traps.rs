@@ -81,7 +81,7 @@ pub(super) extern "C" fn from_user(vector: u64, error: u64) -> *mut Context {
         _ => {
             let cpu = cpu::current();
             interrupt(cpu, vector as u8);
-            if cpu.thread().is_none() { scheduler::run_next(cpu) } else { scheduler::leave(cpu) }
+            scheduler::leave_interrupt(cpu)
         }
     }
 }

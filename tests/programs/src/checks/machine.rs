@@ -1,7 +1,8 @@
 //! The machine: ports, registers, time, and the making of processes.
 
 use super::{Bench, Verdict, fails, same, text};
-use crate::compute::{self, Computing};
+use crate::compute::{self, Computing, Ringing};
+use crate::raw;
 use alloc::{format, vec, vec::Vec};
 use capnp::{Error, ErrorKind};
 use core::time::Duration;
@@ -189,6 +190,27 @@ pub async fn past_deadline(bench: &Bench) -> Verdict {
     request.get().set_signaller(signal.signaller());
     request.send().promise.await.map_err(text)?;
     rt::timeout(Duration::from_secs(2), signal.wait()).await.map_err(|_| "it did not signal".into())
+}
+
+/// Who rings a doorbell of a more important thread goes on, but not for longer than a slice.
+pub async fn doorbell_waits_its_turn(bench: &Bench) -> Verdict {
+    let signal = rt::Signal::new().await.map_err(text)?;
+    let memory = rt::memory::allocate(1).await.map_err(text)?;
+    let stack = Mapping::new(&memory, 0, 1, Protection::ReadWrite).await.map_err(text)?;
+    let bell = raw::handle(&signal.signaller());
+    let ringing = Ringing::start(&bench.own, stack, bell).await.map_err(text)?;
+    let mut request = ringing.thread.set_priority_request();
+    request.get().set_priority(1);
+    request.send().promise.await.map_err(text)?;
+    ringing.begin();
+    // It never waits: if it were not for the end of its slice, nothing would come to its end on one processor.
+    signal.wait().await;
+    let counted = ringing.count();
+    ringing.end().await;
+    let system: system_info::Client = bench.environment.grant("system-info").map_err(text)?;
+    let answer = system.summary_request().send().promise.await.map_err(text)?;
+    let alone = answer.get().map_err(text)?.get_processors() == 1;
+    if alone && counted == 0 { Err("it did not go on after it rang".into()) } else { Ok(()) }
 }
 
 /// Names and quotas that no process can have.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every check of `tests/programs/src/checks`. A line that is missing fails.
-const CHECKS: [&str; 57] = [
+const CHECKS: [&str; 58] = [
     "wild_handle",
     "closed_handle",
     "wrong_kind_of_handle",
@@ -55,6 +55,7 @@ const CHECKS: [&str; 57] = [
     "control_words_survive_calls",
     "sleep_is_long_enough",
     "past_deadline",
+    "doorbell_waits_its_turn",
     "process_limits",
     "start_outside_user_half",
     "running_thread_is_paused",
