@@ -16,6 +16,8 @@ RECORD ?=
 NAME ?=
 # Results of benchmarks to compare with; by default the last ones.
 BASELINE ?=
+# Any word: benchmarks measure Debian's cloud kernel too, which apt downloads.
+LINUX ?=
 # A campaign of faults: how many, by which seed, who is hit, what by, and which injection alone.
 N ?= 60
 SEED ?= 1
@@ -173,7 +175,7 @@ graph: $(SETUP)/build ## Draws who holds what in MANIFEST, as SVG in the build f
 	$(TOOLS) graph $(MANIFEST) $(CARGO_TARGET_DIR)/graph/$(basename $(notdir $(MANIFEST))).svg
 
 bench: build $(SETUP)/run ## Counts instructions and compares them with the limits
-	$(TOOLS) bench $(NAME) $(if $(BASELINE),--baseline $(BASELINE))
+	$(TOOLS) bench $(NAME) $(if $(BASELINE),--baseline $(BASELINE)) $(if $(LINUX),--linux)
 
 clean: ## Removes all that was built, and what was chosen at set-up
 	rm -rf $(CARGO_TARGET_DIR)

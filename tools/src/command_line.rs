@@ -117,6 +117,9 @@ enum Verb {
         /// Results to compare with, in place of the last ones; then a regression is a failure.
         #[arg(long)]
         baseline: Option<PathBuf>,
+        /// Measures Debian's cloud kernel too, which apt downloads.
+        #[arg(long)]
+        linux: bool,
     },
     /// Injects faults into drivers and devices, and tells what became of them.
     Faults {
@@ -252,8 +255,9 @@ pub fn run() -> Result<ExitCode> {
         }
         Verb::RunCloudImages => return cloud::run_images(paths),
         Verb::Run(options) => return run_machine(&paths, options),
-        Verb::Bench { parts, baseline } => {
-            return bench::run(paths, &bench::Options { parts, baseline });
+        Verb::Bench { parts, baseline, linux } => {
+            let opponent = if linux { bench::Comparison::Linux } else { bench::Comparison::None };
+            return bench::run(paths, &bench::Options { parts, baseline, opponent });
         }
         Verb::Smoke { names, list } => {
             return smoke::run(paths, &names, if list { List::Only } else { List::Not });

@@ -45,13 +45,15 @@ pub struct Spread {
     pub median: f64,
     /// The most, 0 without a run.
     pub maximum: f64,
-    /// One value for each run, in order. None: it was tried and did not end.
+    /// One value for each run that ended, in order.
     pub runs: Vec<f64>,
+    /// Runs that did not end.
+    pub stalled: usize,
 }
 
 impl Spread {
-    /// Of these runs.
-    pub fn new(runs: Vec<f64>) -> Self {
+    /// Of these runs, and so many more that did not end.
+    pub fn new(runs: Vec<f64>, stalled: usize) -> Self {
         let mut sorted = runs.clone();
         sorted.sort_by(f64::total_cmp);
         let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
@@ -60,6 +62,7 @@ impl Spread {
             median: at(sorted.len() / 2),
             maximum: at(sorted.len().saturating_sub(1)),
             runs,
+            stalled,
         }
     }
 
@@ -76,8 +79,10 @@ pub struct Figure {
     pub name: String,
     /// What its values count.
     pub unit: Unit,
-    /// One value for each run.
+    /// One value for each run that ended.
     pub runs: Vec<f64>,
+    /// Runs that did not end.
+    pub stalled: usize,
 }
 
 /// The figures of one system, in the order in which they were first seen.
@@ -90,14 +95,14 @@ impl Figures {
         self.named(name.into(), unit).runs.push(value);
     }
 
-    /// Notes that a figure was tried and did not end, unless it did in another run.
+    /// Adds a run that did not end.
     pub fn add_stalled(&mut self, name: impl Into<String>, unit: Unit) {
-        self.named(name.into(), unit);
+        self.named(name.into(), unit).stalled += 1;
     }
 
     fn named(&mut self, name: String, unit: Unit) -> &mut Figure {
         let index = self.0.iter().position(|figure| figure.name == name).unwrap_or_else(|| {
-            self.0.push(Figure { name, unit, runs: Vec::new() });
+            self.0.push(Figure { name, unit, runs: Vec::new(), stalled: 0 });
             self.0.len() - 1
         });
         &mut self.0[index]
@@ -111,7 +116,7 @@ impl Figures {
     /// The values of one, if it was tried.
     pub fn spread(&self, name: &str) -> Option<Spread> {
         let figure = self.0.iter().find(|figure| figure.name == name)?;
-        Some(Spread::new(figure.runs.clone()))
+        Some(Spread::new(figure.runs.clone(), figure.stalled))
     }
 }
 
@@ -129,6 +134,7 @@ mod tests {
         figures.add_stalled("b", Unit::PerSecond);
         let spread = figures.spread("a").expect("measured");
         assert_eq!((spread.minimum, spread.median, spread.maximum), (1.0, 2.0, 3.0));
+        assert_eq!((spread.runs.len(), spread.stalled), (3, 1));
         assert!(figures.spread("b").is_some_and(|spread| spread.is_stalled()));
         assert!(figures.spread("c").is_none());
     }

@@ -9,6 +9,7 @@ mod boot;
 mod counter;
 mod figures;
 mod limits;
+mod linux;
 mod net;
 mod plots;
 mod programs;
@@ -23,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use self::{report::Row, results::Results, session::Session};
 use crate::{kernel_file, package, paths::Paths};
@@ -41,6 +42,18 @@ pub struct Options {
     pub parts: Vec<String>,
     /// Results to compare with, in place of the last ones.
     pub baseline: Option<PathBuf>,
+    /// Whether Linux is measured too.
+    pub opponent: Comparison,
+}
+
+/// What capOS is compared with in one session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Comparison {
+    /// Nothing.
+    #[default]
+    None,
+    /// Debian's cloud kernel, which is downloaded.
+    Linux,
 }
 
 /// A part that can be measured alone.
@@ -67,7 +80,11 @@ pub fn run(paths: Paths, options: &Options) -> Result<ExitCode> {
         // Those of an older version are not compared with.
         None => Results::read(&last).ok(),
     };
-    let mut session = Session::new(paths, folder.clone());
+    let opponent = match options.opponent {
+        Comparison::None => None,
+        Comparison::Linux => Some(linux::Opponent::build(&paths).context("Linux")?),
+    };
+    let mut session = Session::new(paths, folder.clone(), opponent);
     let mut failed = 0;
     for (part, measure) in PARTS {
         if options.parts.is_empty() || options.parts.iter().any(|name| name == part) {

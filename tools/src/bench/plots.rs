@@ -96,7 +96,14 @@ fn bar(spread: Option<&Spread>) -> Bar {
         Some(spread) => Bar::Value {
             value: spread.median,
             range: Some((spread.minimum, spread.maximum)),
-            label: number(spread.median),
+            label: match spread.stalled {
+                0 => number(spread.median),
+                stalled => format!(
+                    "{} ({stalled} of {} stalled)",
+                    number(spread.median),
+                    stalled + spread.runs.len()
+                ),
+            },
         },
     }
 }

@@ -7,8 +7,10 @@ use super::{
 };
 use crate::plot::number;
 
-/// A larger growth of a counted figure than this part of it is a regression.
+/// A larger growth of a counted figure than this part of it is a regression: of one that is the same in each run, and of one
+/// that also depends on when clients and devices answer.
 const TOLERANCE: f64 = 0.02;
+const LOOSE_TOLERANCE: f64 = 0.1;
 
 /// One row of the result.
 #[derive(Clone, Debug)]
@@ -37,12 +39,15 @@ impl Row {
         self.capos.is_some()
     }
 
-    /// Whether it ended, and is within its limit.
+    /// Whether all its runs ended, and it is within its limit.
     pub fn is_good(&self) -> bool {
+        if self.capos.as_ref().is_some_and(|spread| spread.stalled > 0) {
+            return false;
+        }
         match (&self.limit, self.value()) {
             (Some(limit), Some(value)) => value <= limit.most as f64,
             (Some(_), None) => false,
-            (None, value) => value.is_some() || !self.is_measured(),
+            (None, _) => true,
         }
     }
 
@@ -54,16 +59,18 @@ impl Row {
 
     /// Whether a counted figure has grown by more than the tolerance, and beyond all that was seen before.
     pub fn is_regression(&self) -> bool {
-        let counted = self.unit.is_some_and(Unit::is_counted);
-        let beyond = self.before.as_ref().zip(self.value()).is_some_and(|(before, now)| now > before.maximum);
-        counted && beyond && self.change().is_some_and(|change| change > TOLERANCE)
+        let (Some(before), Some(now), Some(change)) = (&self.before, &self.capos, self.change()) else {
+            return false;
+        };
+        let tolerance = if now.runs.len() > 1 { LOOSE_TOLERANCE } else { TOLERANCE };
+        self.unit.is_some_and(Unit::is_counted) && now.minimum > before.maximum && change > tolerance
     }
 
     fn words(&self) -> String {
         let mut words = Vec::new();
         match (&self.limit, self.value()) {
             (Some(limit), Some(value)) if value > limit.most as f64 => words.push("**over**"),
-            (_, None) if self.is_measured() => words.push("**stalled**"),
+            _ if self.capos.as_ref().is_some_and(|spread| spread.stalled > 0) => words.push("**stalled**"),
             (Some(_), None) => words.push("**not measured**"),
             _ => {}
         }
@@ -121,14 +128,16 @@ pub fn markdown(rows: &[Row]) -> String {
 
 /// Median and range in words.
 fn columns(spread: Option<&Spread>) -> [String; 2] {
-    match spread {
-        None => ["-".into(), String::new()],
-        Some(spread) if spread.is_stalled() => ["stalled".into(), String::new()],
-        Some(spread) if spread.minimum == spread.maximum => [number(spread.median), String::new()],
-        Some(spread) => {
-            [number(spread.median), format!("{} to {}", number(spread.minimum), number(spread.maximum))]
-        }
+    let Some(spread) = spread else { return ["-".into(), String::new()] };
+    let mut range = Vec::new();
+    if spread.minimum < spread.maximum {
+        range.push(format!("{} to {}", number(spread.minimum), number(spread.maximum)));
     }
+    if spread.stalled > 0 {
+        range.push(format!("{} of {} stalled", spread.stalled, spread.stalled + spread.runs.len()));
+    }
+    let median = if spread.is_stalled() { "stalled".into() } else { number(spread.median) };
+    [median, range.join("; ")]
 }
 
 #[cfg(test)]
@@ -157,7 +166,10 @@ mod tests {
         let table = markdown(&rows);
         assert!(table.contains("| b | instructions | 11 |  | 10 | **over** |  | - |"), "{table}");
         assert!(table.contains("| c | instructions | - |  | 10 | **not measured** |  | - |"), "{table}");
-        assert!(table.contains("| e | a second | stalled |  | - | **stalled** |  |  |"), "{table}");
+        assert!(
+            table.contains("| e | a second | stalled | 1 of 1 stalled | - | **stalled** |  |  |"),
+            "{table}"
+        );
     }
 
     #[test]
@@ -165,18 +177,23 @@ mod tests {
         let mut row = Row {
             name: "a".into(),
             unit: Some(Unit::Instructions),
-            capos: Some(Spread::new(vec![103.0])),
+            capos: Some(Spread::new(vec![103.0], 0)),
             linux: None,
             limit: None,
-            before: Some(Spread::new(vec![100.0])),
+            before: Some(Spread::new(vec![100.0], 0)),
         };
         assert!(row.is_regression() && markdown(&[row.clone()]).contains("+3.0 %"));
-        row.before = Some(Spread::new(vec![99.0, 100.0, 104.0]));
+        row.before = Some(Spread::new(vec![99.0, 100.0, 104.0], 0));
         assert!(!row.is_regression());
-        row.before = Some(Spread::new(vec![102.0]));
+        row.before = Some(Spread::new(vec![102.0], 0));
         assert!(!row.is_regression());
+        row.capos = Some(Spread::new(vec![103.0, 110.0], 0));
+        row.before = Some(Spread::new(vec![99.0, 101.0], 0));
+        assert!(!row.is_regression());
+        row.capos = Some(Spread::new(vec![103.0, 112.0], 0));
+        assert!(row.is_regression());
         row.unit = Some(Unit::PerSecond);
-        row.before = Some(Spread::new(vec![1.0]));
+        row.before = Some(Spread::new(vec![1.0], 0));
         assert!(!row.is_regression());
     }
 }

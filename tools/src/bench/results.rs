@@ -121,7 +121,7 @@ mod tests {
         let row = Row {
             name: "a".into(),
             unit: Some(Unit::PerSecond),
-            capos: Some(Spread::new(vec![1.5, 2.0])),
+            capos: Some(Spread::new(vec![1.5, 2.0], 0)),
             linux: None,
             limit: None,
             before: None,

@@ -5,9 +5,9 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::{LIMIT, figures::Figures};
+use super::{LIMIT, figures::Figures, linux::Opponent};
 use crate::{paths::Paths, qemu::Machine, smoke::Context};
 
 /// A system that is measured.
@@ -15,6 +15,8 @@ use crate::{paths::Paths, qemu::Machine, smoke::Context};
 pub enum System {
     /// This one.
     Capos,
+    /// Debian's cloud kernel.
+    Linux,
 }
 
 impl System {
@@ -22,6 +24,7 @@ impl System {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Capos => "capos",
+            Self::Linux => "linux",
         }
     }
 }
@@ -36,6 +39,7 @@ pub enum Work {
 }
 
 impl Work {
+    /// The manifest that does it on capOS.
     const fn manifest(self) -> &'static str {
         match self {
             Self::Network => "manifests/bench-net.capnp",
@@ -54,33 +58,28 @@ pub struct Session {
     pub capos: Figures,
     /// Figures of Linux.
     pub linux: Figures,
+    /// Linux, if it is to be measured too.
+    opponent: Option<Opponent>,
 }
 
 impl Session {
     /// Nothing measured so far.
-    pub fn new(paths: Paths, folder: PathBuf) -> Self {
-        Self { context: Context::new(paths), folder, capos: Figures::default(), linux: Figures::default() }
+    pub fn new(paths: Paths, folder: PathBuf, opponent: Option<Opponent>) -> Self {
+        let (capos, linux) = (Figures::default(), Figures::default());
+        Self { context: Context::new(paths), folder, capos, linux, opponent }
     }
 
     /// The systems that are compared, in the order in which they take turns.
     pub fn systems(&self) -> Vec<System> {
-        vec![System::Capos]
+        let linux = self.opponent.as_ref().map(|_| System::Linux);
+        [System::Capos].into_iter().chain(linux).collect()
     }
 
     /// The figures of a system.
     pub fn figures(&mut self, system: System) -> &mut Figures {
         match system {
             System::Capos => &mut self.capos,
-        }
-    }
-
-    /// Notes what a system did not end: figures that another one has, among those whose names start so.
-    pub fn note_stalled(&mut self, prefix: &str) {
-        let all: Vec<_> = self.capos.all().iter().chain(self.linux.all()).cloned().collect();
-        for figure in all.iter().filter(|figure| figure.name.starts_with(prefix)) {
-            for system in self.systems() {
-                self.figures(system).add_stalled(figure.name.clone(), figure.unit);
-            }
+            System::Linux => &mut self.linux,
         }
     }
 
@@ -89,6 +88,9 @@ impl Session {
         self.context.enter("bench", Instant::now() + LIMIT);
         match system {
             System::Capos => Ok(Machine::new(self.context.direct(work.manifest())?)),
+            System::Linux => {
+                self.opponent.as_ref().context("there is no Linux to be measured")?.machine(work)
+            }
         }
     }
 

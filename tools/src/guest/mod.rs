@@ -135,6 +135,11 @@ impl Guest {
         Ok(Self { child, log, seen: 0, forwards: machine.forwards, deadline, qmp, hook, _sockets: sockets })
     }
 
+    /// Ends every further wait at another time.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
     /// Waits for the next line that contains `text`, and returns it.
     pub fn wait_for(&mut self, text: &str) -> Result<String> {
         self.wait_until(&format!("a line with {text:?}"), |line| line.contains(text))
