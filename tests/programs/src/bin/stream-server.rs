@@ -16,7 +16,14 @@ extern crate alloc;
 
 use alloc::{format, rc::Rc, sync::Arc, vec};
 use capnp::{Error, ErrorKind};
-use core::{convert::Infallible, time::Duration};
+use core::{
+    cell::Cell,
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 use ring::{
     Sleep,
     stream::{End, ReaderState, StreamWants, open},
@@ -30,6 +37,7 @@ use schema::{
     network_capnp::{network_manager, tcp_listener, tcp_socket},
 };
 use sha2::{Digest as _, Sha256};
+use tasks::Event;
 use testing::{progress::Progress, stream::Sequence};
 
 rt::program!(run);
@@ -78,16 +86,45 @@ async fn listen(
     request.get().set_backlog(BACKLOG);
     let listener = request.send().promise.await?.get()?.get_listener()?;
     log::info!("stream: listening on port {PORT}");
+    // Connections end with their network stack: nobody rings for one whose other end is gone.
+    let stack = Rc::new(Stack::default());
+    let _gone = Gone(Rc::clone(&stack));
     loop {
         let connection = Connection::accept(&listener).await?;
-        let progress = Rc::clone(progress);
+        let (progress, stack) = (Rc::clone(progress), Rc::clone(&stack));
         progress.begin_session();
         rt::spawn(async move {
-            match connection.serve(&progress, pause).await {
+            let mut serve = pin!(connection.serve(&progress, pause));
+            let mut gone = pin!(stack.changed.until(|| stack.gone.get().then_some(())));
+            let ended = poll_fn(|context| match serve.as_mut().poll(context) {
+                Poll::Ready(result) => Poll::Ready(result),
+                Poll::Pending => gone
+                    .as_mut()
+                    .poll(context)
+                    .map(|()| Err(Error::disconnected("the network stack is gone".into()))),
+            });
+            match ended.await {
                 Ok(()) => log::info!("stream: done"),
                 Err(error) => log::warn!("stream: ended: {error}"),
             }
         });
+    }
+}
+
+/// The network stack that connections came from.
+#[derive(Default)]
+struct Stack {
+    gone: Cell<bool>,
+    changed: Event,
+}
+
+/// Says that a stack is gone, when it is dropped.
+struct Gone(Rc<Stack>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.gone.set(true);
+        self.0.changed.notify();
     }
 }
 
