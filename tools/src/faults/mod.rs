@@ -128,8 +128,8 @@ fn row(
             Ok(found) => found,
             Err(error) => Found::failed(String::new(), format!("{error:#}")),
         };
-        let failed = found.outcome == Outcome::Failed;
-        if failed || told.elapsed() > STEP || number == 0 {
+        let ends = found.outcome.ends_machine();
+        if ends || told.elapsed() > STEP || number == 0 {
             told = Instant::now();
             println!(
                 "{} {}/{}: {}: {} - {} {}",
@@ -143,7 +143,7 @@ fn row(
             );
         }
         campaign.records.push(Record { injection: *injection, found, log: log.display().to_string() });
-        if failed {
+        if ends {
             return Ok(injections.get(number + 1..).unwrap_or_default().to_vec());
         }
     }

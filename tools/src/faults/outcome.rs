@@ -22,13 +22,16 @@ pub enum Outcome {
     Restarted,
     /// There was nothing to hit.
     NotInjected,
+    /// A client's data is wrong, by a write to the memory of the process that carries it in the clear: only the client's own
+    /// check can tell.
+    Garbled,
     /// A client's data is wrong, or the system is not back.
     Failed,
 }
 
 impl Outcome {
     /// All of them, as the table has them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Masked,
         Self::Repaired,
         Self::Gave,
@@ -36,6 +39,7 @@ impl Outcome {
         Self::Heartbeat,
         Self::Restarted,
         Self::NotInjected,
+        Self::Garbled,
         Self::Failed,
     ];
 
@@ -49,8 +53,14 @@ impl Outcome {
             Self::Heartbeat => "heartbeat, restarted",
             Self::Restarted => "killed, restarted",
             Self::NotInjected => "nothing to hit",
+            Self::Garbled => "wrong data by wild write",
             Self::Failed => "FAILED",
         }
+    }
+
+    /// Whether the machine is of no more use.
+    pub const fn ends_machine(self) -> bool {
+        matches!(self, Self::Garbled | Self::Failed)
     }
 
     /// Whether there is a new process.
@@ -87,6 +97,11 @@ impl Found {
     /// A fault that a client suffered from.
     pub fn failed(what: String, why: String) -> Self {
         Self { what, outcome: Outcome::Failed, detail: why, pause: Duration::ZERO }
+    }
+
+    /// A write to the very bytes that a client was to get.
+    pub fn garbled(what: String, why: String) -> Self {
+        Self { what, outcome: Outcome::Garbled, detail: why, pause: Duration::ZERO }
     }
 
     /// A fault that is over, by what the log says of the process since.
