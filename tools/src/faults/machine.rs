@@ -303,7 +303,7 @@ impl Bench {
                     let at = address + place * 8;
                     // After the first, the process may have died of it.
                     match self.hook.order(&format!("write {process} {at:x} {value:016x}")) {
-                        Err(_) if number > 0 => return Ok(format!("{number} words")),
+                        Err(_) if number > 0 => return Ok(format!("{number} of {words} words")),
                         Err(error) => return Err(error),
                         Ok(_) => break,
                     }
