@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs,
+    fs::{self, File},
     path::Path,
     time::{Duration, Instant},
 };
@@ -108,6 +108,8 @@ fn run(
     name: &str,
     more: &[OsString],
 ) -> Result<Vec<Job>> {
+    // A write to a page that the host is writing back waits for it.
+    File::open(disk)?.sync_all()?;
     let mut machine = session.machine(system, Work::Block)?;
     machine.add_drive("drive0", disk)?;
     machine.more.extend(["-device", "nvme,serial=bench,drive=drive0"].map(Into::into));

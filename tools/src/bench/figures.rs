@@ -24,7 +24,7 @@ impl Unit {
         match self {
             Self::Instructions => "instructions",
             Self::Bytes => "bytes",
-            Self::PerSecond => "a second",
+            Self::PerSecond => "operations/s",
             Self::MegabytesPerSecond => "MB/s",
             Self::Microseconds => "µs, median",
         }

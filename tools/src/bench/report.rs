@@ -167,7 +167,7 @@ mod tests {
         assert!(table.contains("| b | instructions | 11 |  | 10 | **over** |  | - |"), "{table}");
         assert!(table.contains("| c | instructions | - |  | 10 | **not measured** |  | - |"), "{table}");
         assert!(
-            table.contains("| e | a second | stalled | 1 of 1 stalled | - | **stalled** |  |  |"),
+            table.contains("| e | operations/s | stalled | 1 of 1 stalled | - | **stalled** |  |  |"),
             "{table}"
         );
     }

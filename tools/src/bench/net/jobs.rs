@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-
-use super::{
-    client::{self, Done, Until},
+use bench_clients::{
+    Done, Until, bulk_in, bulk_out,
     http::{self, Reuse},
-    link::Link,
+    tcp_echo, udp_echo,
 };
+
+use super::link::Link;
 use crate::bench::figures::Unit;
 
 /// Operations between two marks (`tests/bench/src/bin/bench-net/marks.rs`).
@@ -90,25 +91,25 @@ pub const JOBS: [Job; 8] = [
         name: "udp_echo_64",
         kind: Kind::Echoes,
         counted: operations("mark 49", 2000),
-        run: |link, until| client::udp_echo(link.udp(), until),
+        run: |link, until| udp_echo(link.udp(), until),
     },
     Job {
         name: "tcp_echo_64",
         kind: Kind::Echoes,
         counted: operations("mark 52", 2000),
-        run: |link, until| client::tcp_echo(link.tcp(7)?, until),
+        run: |link, until| tcp_echo(link.tcp(7)?, until),
     },
     Job {
         name: "tcp_in",
         kind: Kind::Bytes,
         counted: bytes("mark 50"),
-        run: |link, until| client::bulk_in(link.tcp(9)?, until),
+        run: |link, until| bulk_in(link.tcp(9)?, until),
     },
     Job {
         name: "tcp_out",
         kind: Kind::Bytes,
         counted: bytes("mark 51"),
-        run: |link, until| client::bulk_out(link.tcp(19)?, until),
+        run: |link, until| bulk_out(link.tcp(19)?, until),
     },
 ];
 

@@ -1,18 +1,16 @@
 //! Instructions of requests, echoes and bytes through a network card: driver, stack and server together, counted by the
 //! plugin between marks that the server sets every so many operations. And rates, in runs without the plugin.
 
-mod client;
-mod http;
 mod jobs;
 mod link;
 
 use std::{ffi::OsString, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use bench_clients::Until;
 use serde_json::json;
 
 use self::{
-    client::Until,
     jobs::{JOBS, Job},
     link::{Kind, Link},
 };

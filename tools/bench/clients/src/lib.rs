@@ -1,4 +1,9 @@
 //! Clients of a measured machine: what they did, and how long it took.
+//!
+//! They are a crate of their own because they are optimized in every build: they share the host with what they measure.
+#![forbid(unsafe_code)]
+
+pub mod http;
 
 use std::{
     io::{Read as _, Write as _},

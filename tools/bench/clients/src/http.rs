@@ -13,7 +13,7 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt::set_tcp_nodelay},
 };
 
-use super::client::{Done, Until};
+use crate::{Done, Until};
 
 /// How long nothing may happen.
 const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
