@@ -33,14 +33,14 @@ const NAMESPACES: &str = "/run/netns";
 
 /// Kinds of link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum LinkKind {
     /// QEMU's user network, with forwarded ports.
     Slirp,
     /// A tap in a network namespace that lives as long as the measurement.
     Tap,
 }
 
-impl Kind {
+impl LinkKind {
     /// Short name, as in the names of results.
     pub const fn name(self) -> &'static str {
         match self {
@@ -61,9 +61,9 @@ pub enum Link {
 
 impl Link {
     /// Runs `act` with a link of this kind; for a tap, on a thread in a namespace of its own.
-    pub fn with<T: Send>(kind: Kind, act: impl FnOnce(&Self) -> Result<T> + Send) -> Result<T> {
+    pub fn with<T: Send>(kind: LinkKind, act: impl FnOnce(&Self) -> Result<T> + Send) -> Result<T> {
         match kind {
-            Kind::Slirp => {
+            LinkKind::Slirp => {
                 let mut tcp = [0; TCP_PORTS.len()];
                 for port in &mut tcp {
                     *port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
@@ -71,7 +71,7 @@ impl Link {
                 let udp = UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port();
                 act(&Self::Slirp { tcp, udp })
             }
-            Kind::Tap => {
+            LinkKind::Tap => {
                 let namespace = namespace()?;
                 thread::scope(|scope| {
                     let thread = scope.spawn(|| {

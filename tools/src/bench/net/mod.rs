@@ -12,7 +12,7 @@ use serde_json::json;
 
 use self::{
     jobs::{JOBS, Job},
-    link::{Kind, Link},
+    link::{Link, LinkKind},
 };
 use super::{
     RUNS,
@@ -33,22 +33,22 @@ const CLOCKED: Duration = Duration::from_secs(1);
 
 /// Measures over both links.
 pub fn measure(session: &mut Session) -> Result<()> {
-    over(session, Kind::Slirp)?;
-    if let Err(error) = over(session, Kind::Tap) {
+    over(session, LinkKind::Slirp)?;
+    if let Err(error) = over(session, LinkKind::Tap) {
         // Not every machine lets its user make one; what it would have measured stays empty.
         eprintln!("bench: network over a tap: {error:#}");
     }
     Ok(())
 }
 
-fn over(session: &mut Session, kind: Kind) -> Result<()> {
+fn over(session: &mut Session, kind: LinkKind) -> Result<()> {
     Link::with(kind, |link| {
         for system in session.systems() {
-            count(session, system, link, kind.name())?;
+            count(session, system, link, kind)?;
         }
         for _ in 0..RUNS {
             for system in session.systems() {
-                clock(session, system, link, kind.name())?;
+                clock(session, system, link, kind)?;
             }
         }
         Ok(())
@@ -56,7 +56,8 @@ fn over(session: &mut Session, kind: Kind) -> Result<()> {
 }
 
 /// Counts the instructions of all jobs; each stretch between two marks is a run.
-fn count(session: &mut Session, system: System, link: &Link, name: &str) -> Result<()> {
+fn count(session: &mut Session, system: System, link: &Link, kind: LinkKind) -> Result<()> {
+    let name = kind.name();
     let file = format!("network-counted-{name}-{}", system.name());
     let counter = Counter::new(&session.context.paths().root, &session.folder, &file)?;
     with_guest(session, system, link, &file, &counter.arguments(0), |session, job| {
@@ -74,9 +75,13 @@ fn count(session: &mut Session, system: System, link: &Link, name: &str) -> Resu
 }
 
 /// Measures the rates of all jobs once.
-fn clock(session: &mut Session, system: System, link: &Link, name: &str) -> Result<()> {
+fn clock(session: &mut Session, system: System, link: &Link, kind: LinkKind) -> Result<()> {
+    let name = kind.name();
     let file = format!("network-{name}-{}", system.name());
     with_guest(session, system, link, &file, &[], |session, job| {
+        if job.only.is_some_and(|only| only != kind) {
+            return Ok(());
+        }
         let (name, unit, value) = job.rate(name, &(job.run)(link, Until::Time(CLOCKED))?);
         session.figures(system).add(name, unit, value);
         Ok(())
