@@ -19,7 +19,7 @@ pub fn all(rows: &[Row]) -> Vec<(&'static str, Plot)> {
             "instructions.svg",
             plot(
                 "Instructions of one operation",
-                "All processes and the kernel; idle time does not count. Less is better.",
+                "All processes and the kernel; idle time is free. Less is better. * noted with the limit, not measured now.",
                 counted.map(instructions).collect(),
             ),
         ),
@@ -71,7 +71,9 @@ fn instructions(row: &Row) -> Group {
     let noted = row.limit.as_ref().and_then(super::limits::Limit::linux);
     match (&row.linux, noted) {
         (Some(linux), _) => bars.push(bar(Some(linux))),
-        (None, Some(value)) => bars.push(Bar::Value { value, range: None, label: number(value) }),
+        (None, Some(value)) => {
+            bars.push(Bar::Value { value, range: None, label: format!("{}*", number(value)) });
+        }
         (None, None) => {}
     }
     let detail = most.map_or_else(String::new, |most| format!("at most {}", number(most)));
