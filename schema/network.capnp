@@ -115,9 +115,17 @@ interface TcpSocket {
 }
 
 interface UdpSocket {
+  # Datagrams by a call each, or through shared memory once it is open.
+
   send @0 (address :UInt32, port :UInt16, data :Data) -> ();
   # At most 1472 bytes or what the MTU allows. Errors: `overloaded` when the send buffer is full.
   receive @1 () -> (address :UInt32, port :UInt16, data :Data);
   # Answers with the next datagram. Datagrams beyond the receive buffer are dropped and counted.
   info @2 () -> (localPort :UInt16, dropped :UInt64);
+
+  open @3 (doorbell :Ipc.Signaller) -> (datagrams :Memory.MemoryObject, doorbell :Ipc.Signaller);
+  # Shared memory with one ring of datagrams each way, in the layout of `ring::datagram`; once for each socket. From then on
+  # datagrams that come go there alone, and `receive` answers only the end of the socket. What finds no room in the
+  # ring is dropped and counted, and so is what cannot be sent: too long, to no address or port, without a route.
+  # Errors: `failed` when it is open already.
 }

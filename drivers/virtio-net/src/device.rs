@@ -199,7 +199,8 @@ impl<M: SharedMemory> Device<M> {
             session.send.signals().notify(&mut self.transport);
         }
         let ring = session.side.must_ring();
-        let work = if received.frames + sent.frames > 0 { Work::More } else { session.arm()? };
+        // To arm is to look again, so there is no need for a turn that finds nothing.
+        let work = if received.is_full() || sent.is_full() { Work::More } else { session.arm()? };
         self.asleep = work == Work::None;
         Ok(Turn { work, ring })
     }

@@ -34,7 +34,7 @@ const TURNS: u32 = 8;
 /// The driver of one device.
 pub struct Driver {
     device: RefCell<Device<Mapping>>,
-    bells: Rc<Bells>,
+    bells: Bells,
     buffers: Buffers,
     mac: [u8; 6],
     /// One session is set up or ended at a time.
@@ -108,7 +108,7 @@ impl Driver {
         let buffers = open_buffers(&mut device, pool).await?;
         Ok(Rc::new(Self {
             device: RefCell::new(device),
-            bells: Rc::new(bells),
+            bells,
             buffers,
             mac: facts.mac.unwrap_or_else(random_mac),
             setup: Turnstile::default(),

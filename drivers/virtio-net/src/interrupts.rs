@@ -1,17 +1,15 @@
 //! Waiting for the device and the client, and keeping the device's interrupts alive.
 
-use alloc::rc::Rc;
 use capnp::Error;
-use core::{cell::Cell, pin::pin, time::Duration};
-use rt::Signal;
+use core::{cell::Cell, time::Duration};
+use rt::{Signal, SignalSet};
 use schema::{device_capnp::interrupt, ipc_capnp::signaller};
-use tasks::any;
 use virtio::{InterruptPlan, Interrupts};
 
 /// After how many interrupts the kernel is told that all is well. It masks a message interrupt after 1024 without a
 /// word, and this process may have seen several as one.
 const ACKNOWLEDGE_EVERY: u32 = 256;
-/// After how long it is told at the latest.
+/// After how long it is told at the next one.
 const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(100);
 
 /// What happened while this process slept; each means "look".
@@ -32,8 +30,11 @@ pub struct Bells {
     /// Only where changes of the configuration have a vector of their own.
     config: Option<Signal>,
     client: Signal,
+    all: SignalSet,
     seen: Cell<u64>,
     unacknowledged: Cell<u32>,
+    /// When the kernel was told last.
+    acknowledged_at: Cell<Duration>,
 }
 
 impl Bells {
@@ -50,7 +51,10 @@ impl Bells {
             InterruptPlan::OneVector | InterruptPlan::Line => None,
         };
         let client = Signal::new().await?;
-        Ok(Self { interrupts, queues, config, client, seen: Cell::new(0), unacknowledged: Cell::new(0) })
+        let all = queues.set().with(&client);
+        let all = config.as_ref().map_or(all, |config| all.with(config));
+        let (seen, unacknowledged, acknowledged_at) = (Cell::new(0), Cell::new(0), Cell::new(rt::now()));
+        Ok(Self { interrupts, queues, config, client, all, seen, unacknowledged, acknowledged_at })
     }
 
     /// The client's way to ring.
@@ -70,38 +74,30 @@ impl Bells {
 
     /// Sleeps until something happens.
     pub async fn wait(&self) -> Wake {
-        let (queues, client) = (pin!(self.queues.wait()), pin!(self.client.wait()));
-        let config = pin!(async {
-            match &self.config {
-                Some(signal) => signal.wait().await,
-                None => core::future::pending().await,
-            }
-        });
-        let [queues, config, client] = any([queues, config, client]).await;
+        self.all.wait().await;
+        let (queues, client) = (self.queues.try_take(), self.client.try_take());
+        let config = self.config.as_ref().is_some_and(Signal::try_take);
         if queues || config {
             self.seen.set(self.seen.get() + 1);
         }
         Wake { queues, config, client }
     }
 
-    /// Tells the kernel, now and then, that message interrupts are being served.
-    pub async fn keep_alive(self: &Rc<Self>) {
+    /// Tells the kernel, now and then, that message interrupts are being served; to be asked at each.
+    pub async fn keep_alive(&self) {
         let unacknowledged = self.unacknowledged.get() + 1;
         self.unacknowledged.set(unacknowledged);
-        if unacknowledged >= ACKNOWLEDGE_EVERY {
+        if unacknowledged >= ACKNOWLEDGE_EVERY
+            || rt::now().saturating_sub(self.acknowledged_at.get()) >= ACKNOWLEDGE_AFTER
+        {
             self.acknowledge().await;
-        } else if unacknowledged == 1 {
-            let bells = Rc::clone(self);
-            rt::spawn(async move {
-                rt::sleep(ACKNOWLEDGE_AFTER).await;
-                bells.acknowledge().await;
-            });
         }
     }
 
     /// Acknowledges all interrupts; for a line this unmasks it.
     pub async fn acknowledge(&self) {
         self.unacknowledged.set(0);
+        self.acknowledged_at.set(rt::now());
         for interrupt in [self.interrupts.queues(), self.interrupts.config()].into_iter().flatten() {
             if let Err(error) = interrupt.acknowledge_request().send().promise.await {
                 log::warn!("an interrupt cannot be acknowledged: {error}");

@@ -48,6 +48,13 @@ pub struct Moved {
     pub submitted: bool,
 }
 
+impl Moved {
+    /// Whether the pass ended for its budget, with more to do.
+    pub fn is_full(&self) -> bool {
+        self.frames >= BUDGET
+    }
+}
+
 /// Receive buffers on their way through the device.
 pub struct ReceiveQueue {
     queue: Queue<ReceiveBuffer>,

@@ -2,7 +2,8 @@
 //!
 //! Three layouts stand on one header: [`frame`] carries descriptors of network frames between a NIC
 //! driver and its client, [`block`] carries requests and answers between a disk's driver and its client, and
-//! [`stream`] carries the bytes of one connection between the network stack and its client.
+//! [`stream`] carries the bytes of one connection between the network stack and its client; [`datagram`] puts a
+//! UDP socket's datagrams into the same rings.
 //!
 //! # Trust
 //!
@@ -44,6 +45,7 @@
 extern crate alloc;
 
 pub mod block;
+pub mod datagram;
 mod fault;
 pub mod frame;
 mod header;

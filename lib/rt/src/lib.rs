@@ -74,5 +74,5 @@ pub use environment::{Environment, FirstProcess};
 pub use executor::{Elapsed, now, sleep, sleep_until, spawn, timeout, yield_now};
 pub use local::serve;
 pub use ports::Ports;
-pub use signal::{Signal, ring_doorbell};
+pub use signal::{Signal, SignalSet, ring_doorbell};
 pub use start::random_u64;

@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use core::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use abi::Status;
@@ -20,7 +20,7 @@ pub(crate) struct Signals {
     free: Cell<u32>,
     /// Bits that were set and not yet waited for.
     arrived: Cell<u32>,
-    /// Tasks that wait, and for which bit.
+    /// Tasks that wait, and for which bits: as a mask.
     waiting: RefCell<Vec<(u32, Waker)>>,
 }
 
@@ -35,8 +35,8 @@ impl Signals {
             return;
         }
         self.arrived.set(self.arrived.get() | bits);
-        self.waiting.borrow_mut().retain(|(bit, waker)| {
-            let woken = bits & (1 << bit) != 0;
+        self.waiting.borrow_mut().retain(|(mask, waker)| {
+            let woken = bits & mask != 0;
             if woken {
                 waker.wake_by_ref();
             }
@@ -81,14 +81,14 @@ impl Signal {
             if self.try_take() {
                 return Poll::Ready(());
             }
-            let mut waiting = runtime().signals.waiting.borrow_mut();
-            let known = |(bit, waker): &(u32, Waker)| *bit == self.bit && waker.will_wake(context.waker());
-            if !waiting.iter().any(known) {
-                waiting.push((self.bit, context.waker().clone()));
-            }
-            Poll::Pending
+            self.set().poll(context)
         })
         .await;
+    }
+
+    /// This signal alone.
+    pub fn set(&self) -> SignalSet {
+        SignalSet(1 << self.bit)
     }
 
     /// Whether the bit was set since the last wait; takes it.
@@ -100,11 +100,49 @@ impl Signal {
     }
 }
 
+/// Some signals that one task waits for together, at the cost of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalSet(u32);
+
+impl SignalSet {
+    /// With another signal. It must live as long as the set is used: after a drop the set means the bit's next owner.
+    #[must_use]
+    pub fn with(self, signal: &Signal) -> Self {
+        Self(self.0 | 1 << signal.bit)
+    }
+
+    /// Ready when one of the bits was set and not yet taken by [`Signal::try_take`]; else the task is woken when one is.
+    pub fn poll(self, context: &Context<'_>) -> Poll<()> {
+        let signals = &runtime().signals;
+        if signals.arrived.get() & self.0 != 0 {
+            return Poll::Ready(());
+        }
+        let mut waiting = signals.waiting.borrow_mut();
+        let known = |(mask, waker): &(u32, Waker)| *mask == self.0 && waker.will_wake(context.waker());
+        if !waiting.iter().any(known) {
+            waiting.push((self.0, context.waker().clone()));
+        }
+        Poll::Pending
+    }
+
+    /// Completes when one of the bits was set and not yet taken.
+    pub async fn wait(self) {
+        poll_fn(|context| self.poll(context)).await;
+    }
+}
+
 impl Drop for Signal {
     fn drop(&mut self) {
         let signals = &runtime().signals;
         signals.free.set(signals.free.get() | 1 << self.bit);
-        signals.waiting.borrow_mut().retain(|(bit, _)| *bit != self.bit);
+        // Who waits for others as well is asked to look.
+        signals.waiting.borrow_mut().retain(|(mask, waker)| {
+            let affected = mask & 1 << self.bit != 0;
+            if affected {
+                waker.wake_by_ref();
+            }
+            !affected
+        });
     }
 }
 

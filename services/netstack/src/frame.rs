@@ -12,7 +12,15 @@ use smoltcp::wire::{
     EthernetProtocol, IpProtocol, Ipv4Address, Ipv4Cidr, Ipv4Packet, TcpPacket, UdpPacket,
 };
 
-use crate::{checksum::Sum, device::Abilities, network::is_host};
+use crate::{
+    checksum::Sum,
+    device::Abilities,
+    network::{ETHERNET_HEADER, is_host},
+    udp::Peer,
+};
+
+/// Bytes of a UDP header.
+const UDP_HEADER: usize = 8;
 
 /// Who the interface is.
 #[derive(Clone, Copy, Debug)]
@@ -73,15 +81,23 @@ pub enum Flow {
     Dhcp,
     /// A TCP segment.
     Tcp(ConnectionKey, Segment),
-    /// A datagram to this own port, with so many bytes of data.
-    Udp {
-        /// The own port.
-        port: u16,
-        /// Bytes of data.
-        length: usize,
-    },
+    /// A datagram.
+    Udp(Datagram),
     /// ICMP, or a protocol that will be answered as unreachable.
     Other,
+}
+
+/// Where a datagram is from and for, and where its data lies in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// The own port.
+    pub port: u16,
+    /// Who sent it.
+    pub from: Peer,
+    /// First byte of the data.
+    pub offset: usize,
+    /// Bytes of data.
+    pub length: usize,
 }
 
 /// Why a frame goes no further.
@@ -168,8 +184,9 @@ fn classify_ipv4(bytes: &[u8], checksum: Checksum, identity: &Identity) -> Resul
     match protocol {
         IpProtocol::Tcp => classify_tcp(packet.payload(), checksum, source, destination),
         IpProtocol::Udp => {
-            let datagram = classify_udp(packet.payload(), checksum, source, destination)?;
-            Ok(if is_dhcp { Flow::Dhcp } else { datagram })
+            let mut datagram = classify_udp(packet.payload(), checksum, source, destination)?;
+            datagram.offset += ETHERNET_HEADER + header.len();
+            Ok(if is_dhcp { Flow::Dhcp } else { Flow::Udp(datagram) })
         }
         IpProtocol::Icmp => {
             let sound = Sum::default().with(packet.payload()).is_valid();
@@ -208,12 +225,13 @@ fn classify_tcp(
     Ok(Flow::Tcp(key, if opening { Segment::Opening } else { Segment::Other }))
 }
 
+/// A datagram with the offset of its data from its own header.
 fn classify_udp(
     bytes: &[u8],
     checksum: Checksum,
     source: Ipv4Address,
     destination: Ipv4Address,
-) -> Result<Flow, Refusal> {
+) -> Result<Datagram, Refusal> {
     let packet = UdpPacket::new_checked(bytes)?;
     if packet.dst_port() == 0 {
         return Err(Refusal::Malformed);
@@ -228,7 +246,12 @@ fn classify_udp(
             return Err(Refusal::Checksum);
         }
     }
-    Ok(Flow::Udp { port: packet.dst_port(), length: packet.payload().len() })
+    Ok(Datagram {
+        port: packet.dst_port(),
+        from: Peer { address: source, port: packet.src_port() },
+        offset: UDP_HEADER,
+        length: packet.payload().len(),
+    })
 }
 
 /// What is to be done with a frame that is ready to leave.

@@ -39,6 +39,11 @@ impl<T> Table<T> {
         self.slots.len() - self.free.len()
     }
 
+    /// All indexes in use are below this.
+    pub fn extent(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

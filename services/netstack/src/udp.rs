@@ -1,8 +1,15 @@
 //! UDP sockets: smoltcp's, with a count of what they had no room for and an end to waiting for lost neighbours.
+//!
+//! What comes for a socket with open rings goes from the frame to the ring of its client; smoltcp only sends for it.
 
 use alloc::{vec, vec::Vec};
 use core::time::Duration;
 
+use ring::{
+    SharedMemory, Sleep,
+    datagram::{Datagrams, Sent},
+    stream::StreamError,
+};
 use smoltcp::{
     iface::{SocketHandle, SocketSet, SocketStorage},
     socket::udp::{PacketBuffer, PacketMetadata, SendError, Socket, UdpMetadata},
@@ -10,6 +17,7 @@ use smoltcp::{
 };
 
 use crate::{
+    doorbell::Doorbell,
     limits::{DATAGRAM_BYTES, DATAGRAM_TIMEOUT, DATAGRAMS, MAXIMUM_DATAGRAM},
     waiters::Waiters,
 };
@@ -23,23 +31,34 @@ pub struct Peer {
     pub port: u16,
 }
 
+/// The rings that a client reads and writes.
+struct Rings<M, D> {
+    end: Datagrams<M>,
+    doorbell: D,
+    /// Whether something may have been left in the client's ring.
+    backlog: bool,
+}
+
 /// One UDP socket, on a socket set of its own.
-pub struct UdpSocket {
+pub struct UdpSocket<M, D> {
     sockets: SocketSet<'static>,
     handle: SocketHandle,
     port: u16,
     /// Datagrams that wait to be received.
     queued: usize,
     dropped: u64,
+    /// Whether smoltcp was given something to send; it does not tell an empty datagram from none.
+    has_unsent: bool,
     /// Where the last datagram was sent.
     last_destination: Option<Ipv4Address>,
     /// Since when nothing could be sent although something is there.
     stuck_since: Option<Duration>,
+    rings: Option<Rings<M, D>>,
     /// Tasks that wait in `receive`.
     pub waiters: Waiters,
 }
 
-impl UdpSocket {
+impl<M: SharedMemory, D: Doorbell> UdpSocket<M, D> {
     /// A socket on a port other than 0. `None` when there is not memory enough.
     pub fn new(port: u16) -> Option<Self> {
         let mut socket = Socket::new(buffer()?, buffer()?);
@@ -52,8 +71,10 @@ impl UdpSocket {
             port,
             queued: 0,
             dropped: 0,
+            has_unsent: false,
             last_destination: None,
             stuck_since: None,
+            rings: None,
             waiters: Waiters::default(),
         })
     }
@@ -118,12 +139,94 @@ impl UdpSocket {
         }
     }
 
+    /// Whether a client has its rings.
+    pub fn is_open(&self) -> bool {
+        self.rings.is_some()
+    }
+
+    /// Gives it the rings of its client.
+    pub fn open(&mut self, end: Datagrams<M>, doorbell: D) {
+        self.rings = Some(Rings { end, doorbell, backlog: true });
+    }
+
+    /// Puts a datagram that came into the client's ring; counts it as dropped if there is no room. An error is the client's
+    /// fault.
+    pub fn deliver(&mut self, from: Peer, data: &[u8]) -> Result<(), StreamError> {
+        let Some(Rings { end, .. }) = &mut self.rings else { return Ok(()) };
+        if end.send(from.address.to_bits(), from.port, data)? == Sent::Full {
+            self.dropped += 1;
+        }
+        Ok(())
+    }
+
+    /// Moves some of the client's datagrams to smoltcp as long as there is room and `may_send` has nothing against where they go and how
+    /// long they are. An error is the client's fault.
+    pub fn from_client(
+        &mut self,
+        own: Ipv4Address,
+        mut may_send: impl FnMut(Peer, usize) -> bool,
+    ) -> Result<(), StreamError> {
+        let Some(Rings { end, backlog, .. }) = &mut self.rings else { return Ok(()) };
+        *backlog = true;
+        let socket = self.sockets.get_mut::<Socket>(self.handle);
+        // Bounded, since a client can put in what is only dropped.
+        for _ in 0..DATAGRAMS {
+            let Some(head) = end.peek()? else {
+                *backlog = false;
+                return Ok(());
+            };
+            let to = Peer { address: Ipv4Address::from_bits(head.address), port: head.port };
+            if !may_send(to, head.length.into()) {
+                end.receive(&mut [])?;
+                self.dropped += 1;
+                continue;
+            }
+            match socket.send(head.length.into(), metadata(own, to)) {
+                Ok(target) => {
+                    end.receive(target)?;
+                    self.has_unsent = true;
+                    self.last_destination = Some(to.address);
+                }
+                Err(SendError::BufferFull) => return Ok(()),
+                Err(SendError::Unaddressable) => {
+                    end.receive(&mut [])?;
+                    self.dropped += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Wakes the client if there is news for it, and asks for its doorbell. [`Sleep::WorkArrived`] when there is news from it
+    /// that can be looked at now.
+    pub fn attend_client(&mut self) -> Sleep {
+        let Some(Rings { end, doorbell, backlog }) = &mut self.rings else { return Sleep::Allowed };
+        if end.must_ring() {
+            doorbell.ring();
+        }
+        match (*backlog, self.has_unsent) {
+            // It waits for room, and the socket is served again when something was sent.
+            (true, true) => Sleep::Allowed,
+            (true, false) => Sleep::WorkArrived,
+            (false, _) => end.arm(),
+        }
+    }
+
+    /// Ends the rings of a client that broke their rules, or of a socket that ends.
+    pub fn close(&mut self) {
+        if let Some(Rings { mut end, doorbell, .. }) = self.rings.take() {
+            end.close();
+            if end.must_ring() {
+                doorbell.ring();
+            }
+        }
+    }
+
     /// Queues a datagram from `own` to `to`.
     pub fn send(&mut self, own: Ipv4Address, to: Peer, data: &[u8]) -> Result<(), SendError> {
-        let mut metadata = UdpMetadata::from(IpEndpoint::from((to.address, to.port)));
-        metadata.local_address = Some(own.into());
         self.last_destination = Some(to.address);
-        self.sockets.get_mut::<Socket>(self.handle).send_slice(data, metadata)
+        self.has_unsent = true;
+        self.sockets.get_mut::<Socket>(self.handle).send_slice(data, metadata(own, to))
     }
 
     /// Looks after the datagrams that wait to be sent, after an attempt: when none of them could be for too long, they are
@@ -150,9 +253,26 @@ impl UdpSocket {
         None
     }
 
+    /// Whether datagrams wait in smoltcp's buffer.
+    pub fn has_unsent(&self) -> bool {
+        self.has_unsent
+    }
+
+    /// Notes that smoltcp has sent all that it had.
+    pub fn all_sent(&mut self) {
+        self.has_unsent = false;
+    }
+
     fn socket_ref(&self) -> &Socket<'static> {
         self.sockets.get(self.handle)
     }
+}
+
+/// From `own` to `to`, for smoltcp.
+fn metadata(own: Ipv4Address, to: Peer) -> UdpMetadata {
+    let mut metadata = UdpMetadata::from(IpEndpoint::from((to.address, to.port)));
+    metadata.local_address = Some(own.into());
+    metadata
 }
 
 /// Whether an attempt to send got any datagram away.

@@ -68,6 +68,27 @@ impl<M: SharedMemory> Reader<M> {
         })
     }
 
+    /// Copies out and takes `target.len()` bytes, and takes `skipped` more, of those that were seen to be there. False, with
+    /// nothing done, when those are fewer.
+    pub(crate) fn read_seen(&mut self, target: &mut [u8], skipped: usize) -> bool {
+        let count = target.len().saturating_add(skipped);
+        if count > self.state.known_available() as usize {
+            return false;
+        }
+        let (first, _) = self.split(target.len());
+        let (head, tail) = target.split_at_mut_checked(first).unwrap_or_default();
+        let head = self.bytes.copy_out(self.start(), head);
+        let tail = if tail.is_empty() { Some(()) } else { self.bytes.copy_out(0, tail) };
+        debug_assert!(head.is_some() && tail.is_some());
+        self.consume(count);
+        true
+    }
+
+    /// Whether the writer was seen to have finished.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.writer == WRITER_FINISHED
+    }
+
     /// Copies up to `target.len()` bytes out; returns how many.
     pub fn read(&mut self, target: &mut [u8]) -> Result<usize, StreamError> {
         let count = self.available()?.min(target.len());

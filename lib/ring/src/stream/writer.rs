@@ -64,6 +64,28 @@ impl<M: SharedMemory> Writer<M> {
         Ok(count)
     }
 
+    /// Copies all parts in, one behind the other, and makes them visible together; false, with nothing done, when there is
+    /// no room for them all.
+    pub fn write_together<const N: usize>(&mut self, parts: [&[u8]; N]) -> Result<bool, StreamError> {
+        let space = self.space()?;
+        let total = parts.iter().fold(0usize, |total, part| total.saturating_add(part.len()));
+        if total > space {
+            return Ok(false);
+        }
+        // A u32 fits a usize on every supported target.
+        let capacity = self.capacity as usize;
+        let mut place = self.start();
+        for part in parts {
+            let (head, tail) = part.split_at_checked(capacity - place).unwrap_or((part, &[]));
+            let head_done = self.bytes.copy_in(place, head);
+            let tail_done = self.bytes.copy_in(0, tail);
+            debug_assert!(head_done.is_some() && tail_done.is_some());
+            place = (place + part.len()) & (capacity - 1);
+        }
+        self.publish(total);
+        Ok(true)
+    }
+
     /// Lends the space that lies together at the front to `f` in place, possibly none; publishes the first so many
     /// bytes of it as `f` says.
     ///

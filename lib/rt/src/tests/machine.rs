@@ -144,6 +144,30 @@ fn a_signal_wakes_who_waits_and_counts_once() {
 }
 
 #[test]
+fn a_set_of_signals_is_one_wait() {
+    alone(|_, _| async {
+        let [first, second, other] =
+            [Signal::new().await.unwrap(), Signal::new().await.unwrap(), Signal::new().await.unwrap()];
+        let both = first.set().with(&second);
+        ring_doorbell(&other.signaller());
+        assert!(timeout(Duration::from_millis(1), both.wait()).await.is_err());
+        for (rung, silent) in [(&first, &second), (&second, &first)] {
+            let signaller = rung.signaller();
+            spawn(async move {
+                sleep(Duration::from_millis(1)).await;
+                ring_doorbell(&signaller);
+            });
+            both.wait().await;
+            // It stays ready until the signal is taken.
+            both.wait().await;
+            assert!(!silent.try_take() && rung.try_take());
+            assert!(timeout(Duration::from_millis(1), both.wait()).await.is_err());
+        }
+        assert!(other.try_take());
+    });
+}
+
+#[test]
 fn signal_bits_are_limited_and_come_back() {
     alone(|kernel, environment| async move {
         let first = Signal::new().await.unwrap();

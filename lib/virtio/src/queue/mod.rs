@@ -133,6 +133,8 @@ pub struct Queue<T> {
     chains: Vec<Option<Chain<T>>>,
     free_slots: Vec<u16>,
     by_token: Box<[u16]>,
+    /// What the device was asked for last.
+    notifications: Option<Notifications>,
 }
 
 impl<T> Queue<T> {
@@ -161,6 +163,7 @@ impl<T> Queue<T> {
             chains: (0..slots).map(|_| None).collect(),
             free_slots: (0..slots).rev().collect(),
             by_token: vec![NO_SLOT; usize::from(size)].into_boxed_slice(),
+            notifications: None,
         })
     }
 
@@ -268,6 +271,10 @@ impl<T> Queue<T> {
 
     /// Asks the device for interrupts, or not. After asking for them, look at [`Self::has_used`] again before sleeping.
     pub fn set_notifications(&mut self, notifications: Notifications) {
+        if self.notifications == Some(notifications) {
+            return;
+        }
+        self.notifications = Some(notifications);
         self.ring.set_interrupts(notifications == Notifications::Wanted);
         // Partner: the device's barrier between writing the used index and looking at the flag [VIRTIO-1.2 2.7.7.2].
         fence(Ordering::SeqCst);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   nic::watch        opens sessions, watches the link, opens again          \
-//!   streams::watch    one task for each group of streams: doorbell rang       >-- Service { stack } --- run: rounds of work
+//!   run               rounds of work, between sleeps until a doorbell rings   >-- Service { stack }
 //!   servers           NetworkManager, TcpListener, TcpSocket, UdpSocket      /
 //! ```
 //!
@@ -29,7 +29,7 @@ use core::{
 
 use capnp::Error;
 use ring::{PeerFault, Sleep};
-use rt::{Environment, Signal, memory::Mapping};
+use rt::{Environment, Signal, SignalSet, memory::Mapping};
 use schema::network_capnp::network_manager;
 
 use crate::{
@@ -59,6 +59,10 @@ pub struct Service {
     frames: Signal,
     /// The clients' doorbells for us: one for each group of streams.
     streams: streams::Groups,
+    /// All of them.
+    doorbells: SignalSet,
+    /// Whether a client may have rung since they were last heard.
+    rung: Cell<bool>,
     released: RefCell<VecDeque<Released>>,
     kicked: Cell<bool>,
     sleeper: RefCell<Option<Waker>>,
@@ -69,6 +73,7 @@ impl Service {
     pub async fn start(environment: Environment, addressing: Addressing) -> Result<Rc<Self>, Error> {
         let frames = Signal::new().await?;
         let streams = streams::Groups::new().await?;
+        let doorbells = streams.set_with(&frames);
         let (nic, stack) = nic::first(&environment, addressing).await?;
         let service = Rc::new(Self {
             environment,
@@ -76,14 +81,13 @@ impl Service {
             nic,
             frames,
             streams,
+            doorbells,
+            rung: Cell::new(false),
             released: RefCell::default(),
             kicked: Cell::new(false),
             sleeper: RefCell::default(),
         });
         rt::spawn(nic::watch(Rc::clone(&service)));
-        for group in 0..streams::GROUPS {
-            rt::spawn(streams::watch(Rc::clone(&service), group));
-        }
         Ok(service)
     }
 
@@ -97,9 +101,11 @@ impl Service {
         loop {
             let now = rt::now();
             self.release(now);
+            self.hear_clients();
             let turn = self.stack.borrow_mut().run(now);
             let deadline = match turn {
                 Ok(Turn::Again) => {
+                    self.rung.set(true);
                     rt::yield_now().await;
                     continue;
                 }
@@ -146,7 +152,17 @@ impl Service {
         }
     }
 
-    /// Waits for frames, a kick or the deadline.
+    /// Has the streams looked at whose clients have rung.
+    fn hear_clients(&self) {
+        if !self.rung.take() {
+            return;
+        }
+        for group in self.streams.take_rung() {
+            self.stack.borrow_mut().streams_rang(group, streams::GROUPS);
+        }
+    }
+
+    /// Waits for frames, clients, a kick or the deadline.
     async fn sleep(&self, deadline: Option<Duration>) {
         let alarm = async {
             match deadline {
@@ -154,12 +170,15 @@ impl Service {
                 None => core::future::pending().await,
             }
         };
-        let (mut alarm, mut frames) = (pin!(alarm), pin!(self.frames.wait()));
+        let mut alarm = pin!(alarm);
         poll_fn(|context| {
-            if self.kicked.take()
-                || frames.as_mut().poll(context).is_ready()
-                || alarm.as_mut().poll(context).is_ready()
-            {
+            let rung = self.doorbells.poll(context).is_ready();
+            if rung {
+                // Streams are told apart in the next round; frames are looked for in each.
+                self.frames.try_take();
+                self.rung.set(true);
+            }
+            if rung || self.kicked.take() || alarm.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
             self.sleeper.replace(Some(context.waker().clone()));

@@ -1,12 +1,11 @@
 //! The clients' doorbells: signal bits are few and streams many, so the streams share a handful of bits in groups.
 
-use alloc::{rc::Rc, vec::Vec};
+use alloc::vec::Vec;
 
 use capnp::Error;
-use rt::Signal;
+use rt::{Signal, SignalSet};
 use schema::ipc_capnp::signaller;
 
-use super::Service;
 use crate::table::Id;
 
 /// Groups of streams, each with a signal bit of its own. When a bit is set, the streams of that group are looked at.
@@ -25,19 +24,19 @@ impl Groups {
         Ok(Self(signals))
     }
 
+    /// All signals, with another one.
+    pub fn set_with(&self, signal: &Signal) -> SignalSet {
+        self.0.iter().fold(signal.set(), SignalSet::with)
+    }
+
+    /// The groups whose clients have rung since this was last asked.
+    pub fn take_rung(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().filter(|(_, signal)| signal.try_take()).map(|(group, _)| group)
+    }
+
     /// What the client of a connection rings.
     pub fn signaller(&self, id: Id) -> Result<signaller::Client, Error> {
         let signal = self.0.get(id.index() % GROUPS);
         signal.map(Signal::signaller).ok_or_else(|| Error::failed("no such group of streams".into()))
-    }
-}
-
-/// Has the streams of one group looked at whenever its doorbell rings.
-pub async fn watch(service: Rc<Service>, group: usize) {
-    let Some(signal) = service.streams.0.get(group) else { return };
-    loop {
-        signal.wait().await;
-        service.stack.borrow_mut().streams_rang(group, GROUPS);
-        service.kick();
     }
 }

@@ -1,14 +1,25 @@
 //! The interface `UdpSocket`.
 
-use alloc::{rc::Rc, string::ToString};
+use alloc::{format, rc::Rc, string::ToString};
 use core::future::poll_fn;
 
 use capnp::Error;
+use ring::{datagram, stream::StreamLayout};
 use schema::network_capnp::udp_socket;
 use smoltcp::wire::Ipv4Address;
 
-use super::{Released, Service};
-use crate::{stack::SendError, table::Id, udp::Peer};
+use super::{
+    Released, Service,
+    bell::ClientBell,
+    memory::{map, pages},
+};
+use crate::{limits::DATAGRAM_BYTES, stack::SendError, table::Id, udp::Peer};
+
+/// The rings of a socket: [`crate::limits::DATAGRAM_BYTES`] each way.
+const RINGS: StreamLayout = match StreamLayout::new(DATAGRAM_BYTES as u32, DATAGRAM_BYTES as u32) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a power of two in range"),
+};
 
 /// Makes a UDP socket's capability; the socket ends with it.
 pub fn serve(service: &Rc<Service>, id: Id) -> udp_socket::Client {
@@ -61,6 +72,30 @@ impl udp_socket::Server for Socket {
         })
         .await
         .ok_or_else(|| Error::disconnected("the socket is gone".into()))
+    }
+
+    async fn open(
+        self: Rc<Self>,
+        params: udp_socket::OpenParams,
+        mut results: udp_socket::OpenResults,
+    ) -> Result<(), Error> {
+        let refused = || Error::failed("the socket is gone, or open already".into());
+        if !self.service.stack.borrow().can_open(self.id) {
+            return Err(refused());
+        }
+        let memory = rt::memory::allocate(pages(RINGS.bytes())).await?;
+        let mapping = map(&memory, RINGS.bytes()).await?;
+        let end = datagram::create(&mapping, RINGS)
+            .map_err(|error| Error::failed(format!("the datagrams' rings: {error}")))?;
+        let doorbell = ClientBell(params.get()?.get_doorbell()?);
+        if !self.service.stack.borrow_mut().open(self.id, end, doorbell) {
+            return Err(refused());
+        }
+        self.service.kick();
+        let mut answer = results.get();
+        answer.set_datagrams(memory);
+        answer.set_doorbell(self.service.streams.signaller(self.id)?);
+        Ok(())
     }
 
     async fn info(

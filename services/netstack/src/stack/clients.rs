@@ -9,6 +9,7 @@ use core::{
 
 use ring::{
     SharedMemory,
+    datagram::Datagrams,
     stream::{End, StreamLayout},
 };
 use smoltcp::{
@@ -21,7 +22,7 @@ use crate::{
     doorbell::Doorbell,
     frame::ConnectionKey,
     limits::{MAXIMUM_BACKLOG, MAXIMUM_DATAGRAM, ORPHAN_TIMEOUT, RESET_TIMEOUT},
-    network::is_host,
+    network::{NetworkConfiguration, is_host},
     table::Id,
     tcp::{
         ConnectFailure, Connection, ConnectionInfo, Listener, Look, Origin, Phase, Stream,
@@ -324,12 +325,19 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         })
     }
 
-    /// Has all connections of a group looked at whose client may have rung the doorbell: those whose index leaves the rest
+    /// Has all connections and UDP sockets of a group looked at whose client may have rung the doorbell: those whose index leaves the rest
     /// `group` when divided by `groups`.
     pub fn streams_rang(&mut self, group: usize, groups: usize) {
-        for item in (group..self.limits.tcp_sockets).step_by(groups.max(1)) {
+        for item in (group..self.connections.extent()).step_by(groups.max(1)) {
             if let Some(id) = self.connections.id_at(item) {
                 self.look_at_stream(id);
+            }
+        }
+        for index in (group..self.datagrams.extent()).step_by(groups.max(1)) {
+            if let Some(id) = self.datagrams.id_at(index)
+                && self.datagrams.get(id).is_some_and(UdpSocket::is_open)
+            {
+                self.work.add(self.datagram_item(id));
             }
         }
     }
@@ -359,31 +367,45 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         if let Some(mut socket) = self.datagrams.remove(id) {
             self.by_port.remove(&socket.port());
             self.work.clear_deadline(self.datagram_item(id));
+            socket.close();
             socket.waiters.wake();
         }
     }
 
     /// Queues a datagram.
     pub fn send_datagram(&mut self, id: Id, to: Peer, data: &[u8]) -> Result<(), SendError> {
-        let item = self.datagram_item(id);
+        let (item, most) = (self.datagram_item(id), self.largest_datagram().min(MAXIMUM_DATAGRAM));
         let socket = self.datagrams.get_mut(id).ok_or(SendError::Gone)?;
-        if to.port == 0 || to.address.is_unspecified() {
-            return Err(SendError::BadPeer);
-        }
         let configuration = self.configuration.as_ref().ok_or(SendError::NoAddress)?;
-        if !configuration.reaches(to.address) {
-            return Err(SendError::NoRoute(to.address));
-        }
-        let most = usize::from(self.mtu.bytes()).saturating_sub(DATAGRAM_HEADERS).min(MAXIMUM_DATAGRAM);
-        if data.len() > most {
-            return Err(SendError::TooLong { bytes: data.len(), most });
-        }
+        may_send(configuration, to, data.len(), most)?;
         socket.send(configuration.address.address(), to, data).map_err(|error| match error {
             smoltcp::socket::udp::SendError::BufferFull => SendError::Full,
             smoltcp::socket::udp::SendError::Unaddressable => SendError::BadPeer,
         })?;
         self.work.add(item);
         Ok(())
+    }
+
+    /// Bytes of the largest datagram that the MTU allows.
+    pub(super) fn largest_datagram(&self) -> usize {
+        usize::from(self.mtu.bytes()).saturating_sub(DATAGRAM_HEADERS)
+    }
+
+    /// Whether a UDP socket is there and can be opened.
+    pub fn can_open(&self, id: Id) -> bool {
+        self.datagrams.get(id).is_some_and(|socket| !socket.is_open())
+    }
+
+    /// Gives a UDP socket the rings by which its client reads and writes it. False when it is gone, or has them.
+    pub fn open(&mut self, id: Id, end: Datagrams<M>, doorbell: D) -> bool {
+        if !self.can_open(id) {
+            return false;
+        }
+        if let Some(socket) = self.datagrams.get_mut(id) {
+            socket.open(end, doorbell);
+        }
+        self.work.add(self.datagram_item(id));
+        true
     }
 
     /// Takes the next datagram of a socket. `None` when the socket is gone.
@@ -407,6 +429,25 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     pub fn datagram_info(&self, id: Id) -> Option<(u16, u64)> {
         self.datagrams.get(id).map(|socket| (socket.port(), socket.dropped()))
     }
+}
+
+/// Whether a datagram of `length` bytes can go to `to`.
+pub(super) fn may_send(
+    configuration: &NetworkConfiguration,
+    to: Peer,
+    length: usize,
+    most: usize,
+) -> Result<(), SendError> {
+    if to.port == 0 || to.address.is_unspecified() {
+        return Err(SendError::BadPeer);
+    }
+    if !configuration.reaches(to.address) {
+        return Err(SendError::NoRoute(to.address));
+    }
+    if length > most {
+        return Err(SendError::TooLong { bytes: length, most });
+    }
+    Ok(())
 }
 
 /// A free port out of those that are given out, from a random one on.

@@ -10,7 +10,7 @@ use crate::{
     device::Step,
     dhcp::{self, Options},
     doorbell::Doorbell,
-    frame::{ConnectionKey, Flow, Refusal, Segment, classify},
+    frame::{ConnectionKey, Datagram, Flow, Refusal, Segment, classify},
     limits::ROUND,
     table::Id,
     tcp::{Connection, Origin, Phase, forget},
@@ -29,6 +29,8 @@ const TIME_WAIT: usize = 32;
 enum Receiver {
     Connection(Id),
     Datagrams(Id, usize),
+    /// A UDP socket with rings.
+    Ring(Id, Datagram),
     Dhcp,
     /// smoltcp itself: ARP, ICMP, and all that is answered with RST or "unreachable".
     Interface,
@@ -73,9 +75,13 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         match flow {
             Flow::Arp | Flow::Other => Some(Receiver::Interface),
             Flow::Dhcp => self.dhcp.is_some().then_some(Receiver::Dhcp),
-            Flow::Udp { port, length } => match self.by_port.get(&port) {
+            Flow::Udp(datagram) => match self.by_port.get(&datagram.port) {
                 Some(&id) => {
-                    self.datagrams.get_mut(id)?.has_room().then_some(Receiver::Datagrams(id, length))
+                    let socket = self.datagrams.get_mut(id)?;
+                    if socket.is_open() {
+                        return Some(Receiver::Ring(id, datagram));
+                    }
+                    socket.has_room().then_some(Receiver::Datagrams(id, datagram.length))
                 }
                 None => Some(Receiver::Interface),
             },
@@ -182,8 +188,25 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         }
     }
 
+    /// Puts a datagram into the ring of its socket's client, who is woken when the socket is served.
+    fn deliver(&mut self, frame: &ring::frame::ReceivedFrame, id: Id, datagram: Datagram) {
+        let (Some(session), Some(socket)) = (&self.session, self.datagrams.get_mut(id)) else { return };
+        let Datagram { from, offset, length, .. } = datagram;
+        let delivered = session.buffers().with_received(frame, |bytes| {
+            bytes.get(offset..).and_then(|bytes| bytes.get(..length)).map(|data| socket.deliver(from, data))
+        });
+        if let Some(Some(Err(error))) = delivered {
+            log::warn!("client broke its datagram rings: {error}");
+            socket.close();
+        }
+        self.work.add(self.datagram_item(id));
+    }
+
     /// Has smoltcp process a frame with the sockets of its receiver, which will be served.
     fn process(&mut self, frame: &ring::frame::ReceivedFrame, receiver: Receiver, now: Duration) {
+        if let Receiver::Ring(id, datagram) = receiver {
+            return self.deliver(frame, id, datagram);
+        }
         let Some(session) = &mut self.session else { return };
         let mut before = 0;
         let sockets: &mut SocketSet<'static> = match receiver {
@@ -202,7 +225,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
                 Some(dhcp) => dhcp.sockets(),
                 None => return,
             },
-            Receiver::Interface => &mut self.nobody,
+            Receiver::Interface | Receiver::Ring(..) => &mut self.nobody,
         };
         let (interface, mtu, largest_cut) = (&mut self.interface, self.mtu, self.largest_cut);
         let options: Option<Options> = session
@@ -227,7 +250,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
                 }
                 self.work.add(self.dhcp_item());
             }
-            Receiver::Interface => {}
+            Receiver::Interface | Receiver::Ring(..) => {}
         }
     }
 

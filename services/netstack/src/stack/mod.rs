@@ -78,7 +78,7 @@ pub struct Stack<M, D> {
     store: Store,
     listeners: Table<Listener>,
     listening: BTreeMap<u16, Id>,
-    datagrams: Table<UdpSocket>,
+    datagrams: Table<UdpSocket<M, D>>,
     by_port: BTreeMap<u16, Id>,
     /// No socket at all: for frames that smoltcp answers by itself.
     nobody: SocketSet<'static>,

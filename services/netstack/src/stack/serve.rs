@@ -9,7 +9,7 @@ use smoltcp::{
     wire::Ipv4Address,
 };
 
-use super::Stack;
+use super::{Stack, clients::may_send};
 use crate::{
     device::{LargestCut, Sender, Step},
     doorbell::Doorbell,
@@ -22,7 +22,7 @@ use crate::{
         pump::{self, ClientDirection},
     },
     time::{duration, instant, span},
-    udp::Progress,
+    udp::{Peer, Progress, UdpSocket},
 };
 
 /// Shortest time until a socket is looked at again that wants to send, cannot, and does not say when it will.
@@ -235,14 +235,43 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     }
 
     fn serve_datagrams(&mut self, id: Id, now: Duration) {
+        self.take_datagrams(id);
         let Some(socket) = self.datagrams.get_mut(id) else { return };
         let sender = self.session.as_mut().map(|session| &mut session.sender);
-        let sent = send(&mut self.interface, sender, (self.mtu, self.largest_cut), socket.sockets(), now);
+        let sent = if socket.has_unsent() {
+            send(&mut self.interface, sender, (self.mtu, self.largest_cut), socket.sockets(), now)
+        } else {
+            Sent { progress: Progress::None, next: Next::At(None) }
+        };
+        if sent.next == Next::At(None) {
+            socket.all_sent();
+        }
         let until = socket.check_stuck(now, sent.progress);
         if let (Next::Stalled(_), Some(destination)) = (sent.next, socket.last_destination()) {
             self.ask_for(destination, now);
         }
-        self.plan(self.datagram_item(id), sent.next, until, now);
+        let item = self.datagram_item(id);
+        if self.datagrams.get_mut(id).map(UdpSocket::attend_client) == Some(Sleep::WorkArrived) {
+            self.work.add(item);
+        }
+        self.plan(item, sent.next, until, now);
+    }
+
+    /// Takes what the client of a UDP socket with rings wants to send.
+    fn take_datagrams(&mut self, id: Id) {
+        let most = self.largest_datagram();
+        let Some(socket) = self.datagrams.get_mut(id) else { return };
+        let configuration = self.configuration.as_ref();
+        // Without an address nothing can be sent.
+        let own =
+            configuration.map_or(Ipv4Address::UNSPECIFIED, |configuration| configuration.address.address());
+        let may_send = |to: Peer, length| {
+            configuration.is_some_and(|configuration| may_send(configuration, to, length, most).is_ok())
+        };
+        if let Err(error) = socket.from_client(own, may_send) {
+            log::warn!("client broke its datagram rings: {error}");
+            socket.close();
+        }
     }
 
     fn serve_dhcp(&mut self, now: Duration) {

@@ -1,18 +1,25 @@
 //! UDP and ICMP: datagrams, limits, ping.
 
 use std::{
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use ring::{
+    HeapMemory, Sleep,
+    datagram::{self, Datagrams, Sent},
+    stream::{StreamError, StreamLayout},
+};
 use smoltcp::wire::{
     EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, Icmpv4Packet, Icmpv4Repr, IpProtocol,
     Ipv4Address, Ipv4Packet, Ipv4Repr,
 };
 
-use super::harness::{Node, TestStack, Wire, address, mac, repair};
+use super::harness::{Bell, Node, TestStack, Wire, address, mac, poke, repair};
 use crate::{
-    limits::DATAGRAMS,
+    arguments::Addressing,
+    limits::{DATAGRAMS, Limits},
     stack::{BindError, SendError},
     table::Id,
     udp::Peer,
@@ -108,6 +115,102 @@ fn the_send_buffer_fills_and_empties() {
     wire.nodes[0].stack.send_datagram(near, to(2, 7), b"through").unwrap();
     wire.pass(Duration::from_secs(2));
     assert_eq!(receive(&mut wire.nodes[1].stack, far), Some((to(1, 7), b"through".to_vec())));
+}
+
+/// Gives a socket its rings: the client's end, and its doorbell.
+fn open(node: &mut Node, id: Id) -> (Datagrams<HeapMemory>, Bell) {
+    let layout = StreamLayout::new(16 << 10, 16 << 10).unwrap();
+    let memory = Arc::new(HeapMemory::new(layout.bytes()));
+    let (end, bell) = (datagram::create(&memory, layout).unwrap(), Bell::default());
+    assert!(node.stack.open(id, end, bell.clone()));
+    node.run(Duration::from_secs(1));
+    (datagram::open(&memory).unwrap(), bell)
+}
+
+#[test]
+fn datagrams_go_through_rings_there_and_back() {
+    let (mut wire, near, far) = pair();
+    let (mut rings, bell) = open(&mut wire.nodes[0], near);
+    assert!(!wire.nodes[0].stack.can_open(near));
+    for size in [0, 1, 64, 1472] {
+        let data = vec![size as u8; size];
+        let rung = bell.0.get();
+        assert_eq!(rings.arm(), Sleep::Allowed);
+        wire.nodes[1].stack.send_datagram(far, to(1, 7), &data).unwrap();
+        wire.settle();
+        assert_eq!(bell.0.get(), rung + 1, "the client sleeps");
+        let mut got = [0; 2000];
+        let head = rings.receive(&mut got).unwrap().expect("a datagram came");
+        assert_eq!((head.address, &got[..head.length.into()]), (address(2).to_bits(), &data[..]));
+        assert_eq!(rings.send(head.address, head.port, &data), Ok(Sent::Queued));
+        assert!(rings.must_ring(), "the stack sleeps");
+        wire.nodes[0].stack.streams_rang(0, 1);
+        wire.settle();
+        assert_eq!(receive(&mut wire.nodes[1].stack, far), Some((to(1, 7), data)));
+    }
+    assert_eq!(wire.nodes[0].stack.datagram_info(near), Some((7, 0)));
+    wire.nodes[0].stack.unbind(near);
+    assert_eq!(rings.peek(), Err(StreamError::Reset));
+}
+
+#[test]
+fn rings_fill_and_empty_and_what_cannot_go_is_dropped() {
+    let (mut wire, near, far) = pair();
+    let (mut rings, _) = open(&mut wire.nodes[0], near);
+    let (mut there, _) = open(&mut wire.nodes[1], far);
+    let port = wire.nodes[1].stack.datagram_info(far).unwrap().0;
+    // Nowhere, no port, too long.
+    for (address, port, length) in [(0, 7, 1), (address(2).to_bits(), 0, 1), (address(2).to_bits(), 7, 1473)]
+    {
+        assert_eq!(rings.send(address, port, &vec![0; length]), Ok(Sent::Queued));
+    }
+    wire.nodes[0].stack.streams_rang(0, 1);
+    wire.settle();
+    assert_eq!(wire.nodes[0].stack.datagram_info(near), Some((7, 3)));
+    // More than smoltcp takes at once, and more than fits the far ring.
+    let mut sent = 0;
+    for _ in 0..4 {
+        while rings.send(address(2).to_bits(), port, &[7; 900]) == Ok(Sent::Queued) {
+            sent += 1;
+        }
+        wire.nodes[0].stack.streams_rang(0, 1);
+        wire.pass(Duration::from_millis(50));
+    }
+    let mut received = 0;
+    while there.receive(&mut [0; 1000]).unwrap().is_some() {
+        received += 1;
+    }
+    assert!(sent > 4 * 15 && received > 15, "{received} of {sent}");
+    assert_eq!(wire.nodes[1].stack.datagram_info(far), Some((port, sent - received)));
+}
+
+#[test]
+fn datagrams_without_an_own_address_are_dropped() {
+    let mut node = Node::new(1, Addressing::Dhcp { mtu: None }, Limits::STANDARD);
+    let id = node.stack.bind(7).unwrap();
+    let (mut rings, _) = open(&mut node, id);
+    assert_eq!(rings.send(address(2).to_bits(), 7, b"early"), Ok(Sent::Queued));
+    node.stack.streams_rang(0, 1);
+    node.run(Duration::from_secs(1));
+    assert_eq!(node.stack.datagram_info(id), Some((7, 1)));
+}
+
+#[test]
+fn a_client_that_breaks_its_rings_loses_them_alone() {
+    let (mut wire, near, far) = pair();
+    let layout = StreamLayout::new(16 << 10, 16 << 10).unwrap();
+    let memory = Arc::new(HeapMemory::new(layout.bytes()));
+    let end = datagram::create(&memory, layout).unwrap();
+    assert!(wire.nodes[0].stack.open(near, end, Bell::default()));
+    wire.settle();
+    // Four bytes, where records have at least eight.
+    poke(&memory, 192, 4);
+    wire.nodes[0].stack.streams_rang(0, 1);
+    wire.settle();
+    assert!(wire.nodes[0].stack.can_open(near));
+    wire.nodes[1].stack.send_datagram(far, to(1, 7), b"hello").unwrap();
+    wire.settle();
+    assert!(receive(&mut wire.nodes[0].stack, near).is_some());
 }
 
 #[test]
