@@ -13,7 +13,6 @@ use crate::arch::context::Context;
 use crate::arch::cpu::{self, Cpu};
 use crate::arch::{processors, traps};
 use crate::list::List;
-use crate::memory::kernel_space;
 use crate::object::thread::{State, Thread};
 use crate::{reaper, time, timers};
 use abi::MAXIMUM_PRIORITY;
@@ -242,9 +241,7 @@ pub fn block(cpu: &Cpu, thread: &Thread, waiting: State) -> bool {
 /// Ends the current thread. The processor has none afterwards.
 pub fn end_current(cpu: &Cpu) {
     // Off the process's page tables before they may be freed.
-    if let Some(root) = kernel_space::root() {
-        cpu.load_root(root);
-    }
+    cpu.leave_root();
     if let Some(thread) = cpu.take_thread() {
         *thread.state.lock() = State::Dead;
         thread.process.thread_ended(&thread);
@@ -258,9 +255,7 @@ fn stop_current(cpu: &Cpu) -> bool {
     let Some(thread) = cpu.take_thread() else { return true };
     save(cpu, &thread);
     // Off the process's page tables before they may be freed: whoever kills the process no longer waits for this processor.
-    if let Some(root) = kernel_space::root() {
-        cpu.load_root(root);
-    }
+    cpu.leave_root();
     if thread.process.park(&thread) {
         return true;
     }
@@ -456,11 +451,8 @@ fn steal(cpu: &Cpu) -> Option<Arc<Thread>> {
     most_loaded.and_then(pop)
 }
 
-/// Halts until an interrupt.
+/// Halts until an interrupt. The last thread's address space stays loaded: see [`crate::arch::tlb`].
 fn idle(cpu: &Cpu) {
-    if let Some(root) = kernel_space::root() {
-        cpu.load_root(root);
-    }
     cpu.slice_end.set(u64::MAX);
     timers::program(cpu);
     cpu.priority.store(0, Ordering::Relaxed);

@@ -237,17 +237,19 @@ impl AddressSpace {
         }
     }
 
-    /// Gives everything back. No processor may have the root loaded, and no thread may run in it again.
+    /// Gives everything back. No thread may run in it again.
     pub fn destroy(&self) {
         let mut mappings = self.mappings.lock();
         let list = core::mem::take(&mut mappings.list);
         let charge = mappings.charge.take();
         drop(mappings);
+        // Before the memory is given back: an idle processor may have it loaded, and could still reach for it.
+        tlb::evict(self.root);
         for mapping in list {
             mapping.backing.released();
         }
         if charge.is_some() {
-            // SAFETY: the process has no thread left, so no processor uses the root, and `charge` was taken once.
+            // SAFETY: the process has no thread left, all processors have left the root, and `charge` was taken once.
             unsafe { self.root.free_user_tables() };
         }
     }

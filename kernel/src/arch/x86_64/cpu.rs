@@ -33,6 +33,8 @@ pub struct Cpu {
     current: Cell<*const Thread>,
     /// The loaded page table's address; written before the page table register.
     root: AtomicU64,
+    /// The page table of the kernel alone.
+    kernel_root: Root,
     /// Number of this processor, counted from 0.
     pub index: u32,
     /// Its local APIC's id.
@@ -89,6 +91,7 @@ impl Cpu {
             context: Cell::new(ptr::null_mut()),
             current: Cell::new(ptr::null()),
             root: AtomicU64::new(root.0.0),
+            kernel_root: root,
             index,
             apic_id,
             switched_at: Cell::new(0),
@@ -163,6 +166,11 @@ impl Cpu {
     #[inline]
     pub fn loaded_root(&self) -> Root {
         Root(PhysicalAddress(self.root.load(Ordering::SeqCst)))
+    }
+
+    /// Loads the page table of the kernel alone. Takes no lock.
+    pub fn leave_root(&self) {
+        self.load_root(self.kernel_root);
     }
 
     /// Loads a page table root if another one is loaded.

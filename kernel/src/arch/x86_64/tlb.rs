@@ -3,29 +3,43 @@
 //! The initiator removes the page table entries, then asks every processor that has the address space loaded, and
 //! waits until all have flushed. A processor answers from the shootdown interrupt, or from its own
 //! waiting loops ([`answer`]), so that two initiators never wait for each other.
+//!
+//! An idle processor keeps the address space of the last thread loaded, which the next one is likely to need again. Before
+//! the tables of a dead process are freed, all processors are asked to leave them ([`evict`]).
 
 use super::cpu::{self, Cpu};
 use crate::memory::page_table::Root;
-use core::sync::atomic::{AtomicBool, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use x86_64::instructions::tlb;
 
 /// One processor's letter box.
 #[derive(Default)]
 pub struct Shootdown {
     requested: AtomicBool,
+    /// The root that is to be left, if it is loaded; 0 for none.
+    leave: AtomicU64,
 }
 
 /// Flushes what this processor was asked to.
 #[inline]
 pub fn answer() {
-    // Acquire: pairs with the release of the request; the flush below sees the removed entries.
+    // Acquire: pairs with the release of the request; the flush sees the removed entries.
     if let Some(cpu) = cpu::try_current()
         && cpu.shootdown.requested.load(Ordering::Acquire)
     {
-        tlb::flush_all();
-        // Release: the flush is done before the initiator sees the answer.
-        cpu.shootdown.requested.store(false, Ordering::Release);
+        flush_as_asked(cpu);
     }
+}
+
+#[inline]
+fn flush_as_asked(cpu: &Cpu) {
+    // A dead root: whatever this processor does, it has no thread there.
+    if cpu.shootdown.leave.swap(0, Ordering::Relaxed) == cpu.loaded_root().0.0 {
+        cpu.leave_root();
+    }
+    tlb::flush_all();
+    // Release: the flush is done before the initiator sees the answer.
+    cpu.shootdown.requested.store(false, Ordering::Release);
 }
 
 /// Removes the translations of `pages` pages from `address` on from all processors that have `root` loaded.
@@ -53,6 +67,28 @@ pub fn shoot_down(root: Root, address: u64, pages: u64) {
         while cpu.shootdown.requested.load(Ordering::Acquire) {
             answer();
             core::hint::spin_loop();
+        }
+    }
+}
+
+/// Makes sure that no processor has `root` loaded. No thread may run in it again.
+#[inline(never)]
+pub fn evict(root: Root) {
+    let here = cpu::current();
+    if here.loaded_root() == root {
+        here.leave_root();
+    }
+    for cpu in cpu::all().filter(|cpu| cpu.index != here.index) {
+        // Asked again if the request for another root came between.
+        while cpu.loaded_root() == root {
+            cpu.shootdown.leave.store(root.0.0, Ordering::Relaxed);
+            // Release: who sees the request sees the root.
+            cpu.shootdown.requested.store(true, Ordering::Release);
+            super::processors::send(cpu, super::traps::SHOOTDOWN_VECTOR);
+            while cpu.shootdown.requested.load(Ordering::Acquire) {
+                answer();
+                core::hint::spin_loop();
+            }
         }
     }
 }
