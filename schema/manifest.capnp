@@ -81,10 +81,11 @@ enum KernelObject {
 }
 
 enum SupervisorPart {
-  status @0;      # SupervisorStatus: names, states, restarts, grants
+  status @0;      # SupervisorStatus: names, states, restarts, grants, crashes
   control @1;     # SupervisorControl: kills, pauses, and reads and writes memory, of any process of the manifest
   bootPackage @2; # the boot package, as a sealed MemoryObject
   pciList @3;     # a PciInventory that lists, and refuses every claim
+  evidence @4;    # CrashEvidence: registers, stacks and messages of processes that crashed, whatever is in them
 }
 
 struct RestartPolicy {

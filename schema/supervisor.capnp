@@ -4,6 +4,7 @@
 using Manifest = import "manifest.capnp";
 using Memory = import "memory.capnp";
 using Process = import "process.capnp";
+using System = import "system.capnp";
 
 struct StartInfo {
   # Mapped read-only into a new process, as a message of one segment.
@@ -66,7 +67,40 @@ interface SupervisorStatus {
   # All manifest entries, in order, in parts; `next` is 0 at the end. The first entry is init itself.
   manifest @1 () -> (name :Text, settled :Bool);
   # `settled` is true once every process runs and offers what it exports, or will never run. It stays true.
+
+  crashes @2 (start :UInt32) -> (crashes :List(Crash), next :UInt32);
+  # The ends of processes that were no exit with code 0, from number `start` on, the oldest first; `next` continues, and is 0 at
+  # the end. init keeps the last 4 of each process, and 32 of all.
 }
+
+struct Crash {
+  # What can be shown to anybody who may see the processes: no register and no word of memory but addresses of code.
+  number @0 :UInt32;               # counts up from 1
+  process @1 :Text;
+  id @2 :UInt32;                   # the kernel's number of the process that ended
+  nanoseconds @3 :UInt64;          # monotonic time when it was noticed
+  livedNanoseconds @4 :UInt64;
+  restarts @5 :UInt32;             # of the process before this end
+  cause @6 :Text;                  # in words
+  instruction @7 :UInt64;          # where the first thread was
+  trace @8 :List(UInt64);          # words of its stack that are addresses in the program's code: likely return addresses, the
+                                   # innermost first, at most 16
+  kinds @9 :List(UInt16);          # capabilities held, by the number of the `System.ObjectKind`
+  threads @10 :UInt16;             # of which `CrashEvidence` has more
+  calls @11 :UInt16;               # that were in flight, at most 8 are known
+}
+
+interface CrashEvidence {
+  # The rest of what is known of a crash. Registers, stacks and messages hold what the process had in them, keys and other people's data
+  # included: whoever has this can read them. Errors: `failed` when the crash is not kept any more.
+
+  thread @0 (crash :UInt32, thread :UInt16) -> (thread :Process.ThreadEvidence);
+  holdings @1 (crash :UInt32) -> (kinds :List(UInt16), handles :List(System.HandleInfo), calls :List(Process.CallEvidence),
+                                 names :List(ProcessName));
+  # As `Process.holdings`; `names` are those that the process numbers in them had at that time, as far as they are known.
+}
+
+struct ProcessName { id @0 :UInt32; name @1 :Text; }
 
 interface SupervisorControl {
   kill @0 (name :Text);

@@ -29,6 +29,11 @@ impl Binaries {
         Ok(Self { bytes, memory, binaries: binaries.collect(), verified: RefCell::default() })
     }
 
+    /// The image of a binary that was started before.
+    pub(crate) fn image(&self, name: &str) -> Option<Rc<Image>> {
+        self.verified.borrow().get(name).and_then(|image| image.clone().ok())
+    }
+
     /// Lends a verified binary to who starts it.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use crate::{
     claims::erased,
     control::Control,
+    evidence::Evidence,
     servers::{PciList, Status, Supervisor},
     system::{Incarnation, Running, System},
 };
@@ -191,6 +192,11 @@ impl System {
                 erased(control)
             }
             SupervisorPart::BootPackage => erased(self.first.boot_package_memory.clone()),
+            SupervisorPart::Evidence => {
+                let evidence: supervisor_capnp::crash_evidence::Client =
+                    rt::serve(Rc::new(Evidence::new(Rc::clone(self))));
+                erased(evidence)
+            }
             SupervisorPart::PciList => {
                 let list: pci_inventory::Client =
                     rt::serve(Rc::new(PciList::new(self.first.pci_inventory.clone())));

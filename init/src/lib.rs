@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+pub mod crashes;
 pub mod devices;
 mod ending;
 mod restart;

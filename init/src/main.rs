@@ -11,6 +11,7 @@ mod binaries;
 mod claims;
 mod control;
 mod event;
+mod evidence;
 mod launch;
 mod servers;
 mod system;

@@ -20,6 +20,7 @@ use schema::{
 };
 use supervision::{
     State, Supervision, Unit,
+    crashes::{CRASHES_PER_ANSWER, Crash},
     status::{GrantRow, Row, fitting},
 };
 
@@ -224,6 +225,24 @@ impl supervisor_status::Server for Status {
     ) -> Result<(), Error> {
         results.get().set_name(&self.system.manifest.name);
         results.get().set_settled(self.system.look(Supervision::is_settled));
+        Ok(())
+    }
+
+    async fn crashes(
+        self: capability::Rc<Self>,
+        parameters: supervisor_status::CrashesParams,
+        mut results: supervisor_status::CrashesResults,
+    ) -> Result<(), Error> {
+        let crashes = self.system.crashes.borrow();
+        let mut rest = crashes.from(parameters.get()?.get_start()).peekable();
+        let shown: Vec<&Crash> = rest.by_ref().take(CRASHES_PER_ANSWER).collect();
+        let mut results = results.get();
+        results.set_next(rest.peek().map_or(0, |crash| crash.number));
+        // At most `CRASHES_PER_ANSWER`.
+        let mut list = results.init_crashes(shown.len() as u32);
+        for (index, crash) in (0..).zip(shown) {
+            crash.write(list.reborrow().get(index))?;
+        }
         Ok(())
     }
 }

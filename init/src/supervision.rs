@@ -282,6 +282,16 @@ impl Supervision {
         self.processes.get(unit).map_or(0, |process| process.restarts)
     }
 
+    /// When the present life of a process began.
+    pub fn started_at(&self, unit: Unit) -> Option<Duration> {
+        self.processes.get(unit).map(|process| process.started)
+    }
+
+    /// Why the supervisor itself ended the present life of a process, if it did.
+    pub fn reason(&self, _unit: Unit) -> Option<&str> {
+        None
+    }
+
     /// The last thing that went wrong with a process, or nothing.
     pub fn problem(&self, unit: Unit) -> &str {
         self.processes.get(unit).map_or("", |process| &process.problem)

@@ -7,7 +7,9 @@ use core::{cell::RefCell, time::Duration};
 use manifest::Manifest;
 use rt::{FirstProcess, Signal};
 use schema::process_capnp::process;
-use supervision::{Action, Availability, Ending, Supervision, Unit, status::GrantRow};
+use supervision::{
+    Action, Availability, Ending, State, Supervision, Unit, crashes::Crashes, status::GrantRow,
+};
 
 /// What init must know about the machine.
 pub(crate) struct Machine {
@@ -55,6 +57,8 @@ pub(crate) struct System {
     pub(crate) exits: Signal,
     /// Something about a process changed.
     pub(crate) changes: Event,
+    /// What is known of processes that crashed.
+    pub(crate) crashes: RefCell<Crashes>,
     supervision: RefCell<Supervision>,
     held: RefCell<Vec<Held>>,
 }
@@ -75,6 +79,7 @@ impl System {
             binaries,
             exits: Signal::new().await?,
             changes: Event::default(),
+            crashes: RefCell::default(),
             supervision: RefCell::new(Supervision::new(&manifest)),
             held: RefCell::new(held.collect()),
             first,
@@ -228,6 +233,11 @@ impl System {
         let Some(process) = self.process(unit) else { return };
         match status(&process).await {
             Ok(Status { reaped: true, ending: Some(ending) }) => {
+                self.keep_evidence(unit, &process, ending).await;
+                // Another task may have noticed the same end meanwhile, and a next life begun.
+                if self.look(|supervision| supervision.state(unit)) != Some(State::Running(ending.id)) {
+                    return;
+                }
                 self.forget(unit);
                 self.dispatch(|supervision, now| supervision.ended(unit, ending, now));
             }

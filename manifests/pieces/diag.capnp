@@ -8,6 +8,8 @@ const diagGrants :List(Manifest.Grant) = [
   (name = "system-info", kernel = systemInfo),
   (name = "kernel-log", kernel = kernelLog),
   (name = "status", supervisor = status),
+  # Shows registers, stacks and messages of processes that crashed, secrets included, to whoever reaches the serial port.
+  (name = "evidence", supervisor = evidence),
   (name = "pci", supervisor = pciList),
   # Not waited for: the prompt is there to find out why there is no network.
   (name = "network", export = (process = "netstack", name = "network", optional = true)),

@@ -11,7 +11,7 @@ const manifest :Manifest = (
   name = "crashed-netstack",
   entries = [
     .uart, .diag, .virtioNet, .remoteSessionWebUi,
-    (name = "netstack", binary = "faulty", arguments = [(name = "fault", value = "error")],
+    (name = "netstack", binary = "faulty", arguments = [(name = "fault", value = "read")],
       exports = ["network"], restart = (maximum = 4)),
   ],
 );

@@ -2,6 +2,7 @@
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
+use super::crashes::Crash;
 use super::decode::{Handle, KernelProcess, PciFunction, SupervisedProcess, pci_name};
 use super::limits::{MAXIMUM_DEVICES, MAXIMUM_HOLDINGS, MAXIMUM_PROCESSES};
 use super::model::{Absent, Device, Holding, Network, Process, Processor, Snapshot, Summary, Target};
@@ -19,6 +20,8 @@ pub struct Gathered {
     pub kernel: Vec<KernelProcess>,
     /// Their handle tables.
     pub holdings: Holdings,
+    /// Crashes that are remembered, the oldest first.
+    pub crashes: Vec<Crash>,
     /// PCI functions.
     pub devices: Vec<PciFunction>,
     /// The network interface.
@@ -114,6 +117,7 @@ impl Gathered {
             processors: self.processors,
             processes,
             shared,
+            crashes: self.crashes,
             devices: devices.map(|device| describe(&device, &index)).collect(),
             network: self.network,
             absent: self.absent,

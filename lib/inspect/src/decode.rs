@@ -310,7 +310,7 @@ fn mac(bytes: &[u8]) -> String {
 }
 
 /// The schema's name of a kind of object.
-fn kind_name(kind: ObjectKind) -> &'static str {
+pub(crate) fn kind_name(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::Process => "process",
         ObjectKind::Thread => "thread",

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod assemble;
+pub mod crashes;
 pub mod decode;
 mod limits;
 pub mod machine;

@@ -16,6 +16,8 @@ pub struct Snapshot {
     pub processes: Vec<Process>,
     /// Memory objects that two processes hold: indices into `processes`, and how many there are.
     pub shared: Vec<(usize, usize, usize)>,
+    /// Crashes that are remembered, the oldest first.
+    pub crashes: Vec<crate::crashes::Crash>,
     /// PCI functions.
     pub devices: Vec<Device>,
     /// The network interface.

@@ -102,9 +102,11 @@ impl Observer {
                 gathered.supervised.push(decode::supervised_process(process)?);
             }
             if !parts.go_on(part.get_next(), gathered.supervised.len(), gathered) {
-                return Ok(());
+                break;
             }
         }
+        gathered.crashes = self.crashes().await?;
+        Ok(())
     }
 
     async fn see_system(&self, gathered: &mut Gathered) -> Result<(), Error> {

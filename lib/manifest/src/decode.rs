@@ -212,6 +212,7 @@ fn source(reader: wire::grant::Reader<'_>) -> Result<Source, Fault> {
             wire::SupervisorPart::Control => SupervisorPart::Control,
             wire::SupervisorPart::BootPackage => SupervisorPart::BootPackage,
             wire::SupervisorPart::PciList => SupervisorPart::PciList,
+            wire::SupervisorPart::Evidence => SupervisorPart::Evidence,
         }),
     })
 }

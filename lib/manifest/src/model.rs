@@ -265,6 +265,8 @@ pub enum SupervisorPart {
     BootPackage,
     /// The PCI functions, without the right to claim them.
     PciList,
+    /// What processes that crashed had in registers and memory.
+    Evidence,
 }
 
 impl fmt::Display for SupervisorPart {
@@ -274,6 +276,7 @@ impl fmt::Display for SupervisorPart {
             Self::Control => "SupervisorControl",
             Self::BootPackage => "boot package",
             Self::PciList => "PciInventory (list only)",
+            Self::Evidence => "CrashEvidence",
         })
     }
 }

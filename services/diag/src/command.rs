@@ -32,6 +32,8 @@ pub enum Command {
     Ps,
     /// Who holds what: of one process, or of all.
     Caps(Option<String>),
+    /// Ends of processes that were no success: of one process with what is known, or of all.
+    Crashes(Option<String>),
     /// The network interface.
     Net,
     /// The newest lines of the log: how many, and of which process.
@@ -50,7 +52,7 @@ pub enum Command {
 }
 
 /// Each command, its arguments, and what it does: the text of `help`.
-pub const COMMANDS: [(&str, &str, &str); 15] = [
+pub const COMMANDS: [(&str, &str, &str); 16] = [
     ("status", "", "the system at a glance"),
     ("cpu", "", "processors: idle time and interrupts"),
     ("mem", "", "memory: free, the kernel's, each process's"),
@@ -61,6 +63,7 @@ pub const COMMANDS: [(&str, &str, &str); 15] = [
     ("devices", "", "devices and their drivers"),
     ("ps", "", "processes"),
     ("caps", "[process]", "who holds what"),
+    ("crashes", "[process]", "processes that crashed; of one: what it was doing"),
     ("net", "", "the network interface"),
     ("logs", "[-n N] [process]", "the newest N lines of the log (20, at most 1000)"),
     ("help", "", "this list"),
@@ -88,6 +91,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         "help" | "?" => Command::Help,
         "reboot" => Command::Reboot,
         "halt" => Command::Halt,
+        "crashes" => Command::Crashes(words.next().map(ToOwned::to_owned)),
         "caps" => Command::Caps(words.next().map(ToOwned::to_owned)),
         "logs" => return logs(words),
         other => return Err(format!("unknown command {:?}; try help", cut(other))),
@@ -147,6 +151,8 @@ mod tests {
             (" status ", Command::Status),
             ("caps", Command::Caps(None)),
             ("caps netstack", Command::Caps(Some("netstack".into()))),
+            ("crashes", Command::Crashes(None)),
+            ("crashes nvme", Command::Crashes(Some("nvme".into()))),
             ("logs", logs(20, None)),
             ("logs -n 3", logs(3, None)),
             ("logs netstack -n 5", logs(5, Some("netstack"))),

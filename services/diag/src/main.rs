@@ -1,7 +1,8 @@
 //! Prompt on a console.
 //!
 //! Grants: `console` (Console of a driver); `system-info` (SystemInfo), `kernel-log` (KernelLog), `status` (SupervisorStatus), `pci`
-//! (PciInventory that lists), `network` (NetworkManager, optional), `power` (Power): what is missing, its commands say.
+//! (PciInventory that lists), `evidence` (CrashEvidence), `network` (NetworkManager, optional), `power` (Power): what is missing, its
+//! commands say.
 //! Arguments: `rows` (24) and `columns` (80) of the terminal.
 #![no_std]
 #![no_main]

@@ -6,7 +6,10 @@ use core::time::Duration;
 use diag::{command::Command, log_lines::LogLines, show, table::printable};
 use inspect::{Network, Observer, Snapshot, answer, decode};
 use rt::Environment;
-use schema::{console_capnp::console, network_capnp::network_manager, system_capnp::power};
+use schema::{
+    console_capnp::console, network_capnp::network_manager, supervisor_capnp::crash_evidence,
+    system_capnp::power,
+};
 
 /// How long the network stack may take to be there, and then to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -19,6 +22,7 @@ pub struct System {
     environment: Environment,
     observer: Observer,
     power: Option<power::Client>,
+    evidence: Option<crash_evidence::Client>,
 }
 
 impl System {
@@ -28,6 +32,7 @@ impl System {
             environment: environment.clone(),
             observer: Observer::new(environment),
             power: environment.optional_grant("power"),
+            evidence: environment.optional_grant("evidence"),
         }
     }
 
@@ -58,6 +63,7 @@ impl System {
             Command::Ps => show::processes(&self.snapshot(None).await),
             Command::Devices => show::devices(&self.snapshot(None).await),
             Command::Caps(process) => show::capabilities(&self.snapshot(None).await, process.as_deref()),
+            Command::Crashes(process) => self.crashes(process.as_deref()).await?,
             Command::Acpi => show::acpi_tables(&self.observer.acpi_tables().await?),
             Command::Pci => {
                 let names = self.observer.names().await.unwrap_or_default();
@@ -95,6 +101,23 @@ impl System {
                 Vec::new()
             }
         })
+    }
+
+    async fn crashes(&self, process: Option<&str>) -> Result<Vec<String>, Error> {
+        let crashes = self.observer.crashes().await?;
+        let mut lines = show::crashes(&crashes, process);
+        // Of one process the last crash is shown whole.
+        let Some(last) = crashes.iter().rfind(|crash| process.is_some_and(|name| crash.process == name))
+        else {
+            return Ok(lines);
+        };
+        let Some(client) = &self.evidence else {
+            lines.push("registers, stack and messages: not granted to the prompt".into());
+            return Ok(lines);
+        };
+        let (threads, holdings) = inspect::crashes::evidence(client, last).await?;
+        lines.extend(show::evidence(last, &threads, &holdings));
+        Ok(lines)
     }
 
     async fn snapshot(&self, network: Option<network_manager::Client>) -> Snapshot {

@@ -327,6 +327,19 @@ fn system(now: Duration, scene: &str) -> Gathered {
         gathered.note_absent("network", "the network stack is being restarted".into());
         return gathered;
     }
+    gathered.crashes = vec![inspect::crashes::Crash {
+        number: 1,
+        process: "store".into(),
+        id: 40,
+        at_microseconds: 12_000_000,
+        lived_microseconds: 11_300_000,
+        cause: "page fault reading 0x18 at 0x41d2c0".into(),
+        instruction: "41d2c0".into(),
+        trace: vec!["41c001".into(), "40a120".into()],
+        held: vec![("facet", 3), ("memoryObject", 2)],
+        threads: 1,
+        ..Default::default()
+    }];
     gathered.devices = devices();
     gathered.processors = (0..4)
         .map(|index| Processor {

@@ -1,5 +1,6 @@
 //! From what was seen of the system to lines of text. Every output is bounded, since what was seen is.
 
+mod crashes;
 mod devices;
 mod machine;
 mod network;
@@ -7,6 +8,7 @@ mod processes;
 #[cfg(test)]
 mod tests;
 
+pub use crashes::{crashes, evidence};
 pub use devices::{devices, functions};
 pub use machine::{acpi_tables, cpu, interrupts, memory, status, timers};
 pub use network::network;

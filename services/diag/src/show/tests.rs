@@ -266,3 +266,78 @@ fn what_cannot_be_seen_is_said() {
         assert!(lines.contains(&"(there are more processes than are shown)".into()), "{lines:?}");
     }
 }
+
+fn crash() -> inspect::crashes::Crash {
+    inspect::crashes::Crash {
+        number: 3,
+        process: "netstack".into(),
+        id: 9,
+        at_microseconds: 2_500_000,
+        lived_microseconds: 1_250_000,
+        restarts: 2,
+        cause: "page\x1bfault".into(),
+        instruction: "201234".into(),
+        trace: vec!["202000".into()],
+        held: vec![("facet", 2)],
+        threads: 1,
+        calls: 1,
+    }
+}
+
+#[test]
+fn crashes_are_one_line_each() {
+    assert_eq!(
+        crashes(&[crash()], None),
+        [
+            "no  process   id       at    lived  restarts  cause",
+            " 3  netstack   9  2.500 s  1.250 s         2  page?fault",
+        ]
+    );
+    assert_eq!(crashes(&[crash()], Some("nvme")), ["no crash of \"nvme\" is known"]);
+    assert_eq!(crashes(&[], None), ["no crash is known"]);
+}
+
+#[test]
+fn evidence_of_a_crash() {
+    use inspect::crashes::{Call, Holdings, Thread};
+    let thread = Thread {
+        id: 4,
+        in_system_call: true,
+        instruction: 0x20_1234,
+        flags: 0x202,
+        registers: (0..16).collect(),
+        stack: (0..40).collect(),
+        message: vec![1],
+    };
+    let call = |interface, process: &str| Call {
+        kind: "made",
+        process: process.into(),
+        interface,
+        method: 2,
+        message: vec![7],
+    };
+    let holdings = Holdings {
+        handles: vec![(0x1_0002, "facet", "virtio-net".into()), (3, "timer", String::new())],
+        calls: vec![call(0xab, "init"), call(0, "")],
+    };
+    assert_eq!(
+        evidence(&crash(), &[thread], &holdings),
+        [
+            "crash 3: page?fault",
+            "  code at 201234, on the stack 202000",
+            "  thread 4 at 201234, flags 202, in a system call",
+            "    rax 0000000000000000 rbx 0000000000000001 rcx 0000000000000002 rdx 0000000000000003",
+            "    rsi 0000000000000004 rdi 0000000000000005 rbp 0000000000000006 rsp 0000000000000007",
+            "     r8 0000000000000008  r9 0000000000000009 r10 000000000000000a r11 000000000000000b",
+            "    r12 000000000000000c r13 000000000000000d r14 000000000000000e r15 000000000000000f",
+            "    message 0000000000000001",
+            "    rsp+000 0706050403020100 0f0e0d0c0b0a0908 1716151413121110 1f1e1d1c1b1a1918",
+            "    rsp+020 2726252423222120",
+            "  held 2 facet",
+            "       10002 facet of virtio-net",
+            "           3 timer",
+            "  call made, init, interface ab method 2: 0000000000000007",
+            "  call made, -: 0000000000000007",
+        ]
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::live;
 use crate::{
@@ -19,7 +19,7 @@ const ATTEMPT: Duration = Duration::from_millis(500);
 const DEFAULT: &str = "manifests/default.capnp";
 
 /// What `help` prints.
-const HELP: [&str; 15] = [
+const HELP: [&str; 16] = [
     "status                   the system at a glance",
     "cpu                      processors: idle time and interrupts",
     "mem                      memory: free, the kernel's, each process's",
@@ -30,6 +30,7 @@ const HELP: [&str; 15] = [
     "devices                  devices and their drivers",
     "ps                       processes",
     "caps [process]           who holds what",
+    "crashes [process]        processes that crashed; of one: what it was doing",
     "net                      the network interface",
     "logs [-n N] [process]    the newest N lines of the log (20, at most 1000)",
     "help                     this list",
@@ -240,7 +241,7 @@ fn editing(context: &mut Context) -> Result<()> {
     terminal.send(b"xy\x15lp junk\x17\x7f\x01he\x05x\x1b[D\x04\x1b[H\x1b[F")?;
     terminal.wait("the edited line", |_, row| (row == format!("{PROMPT}help")).then_some(()))?;
     terminal.send(b"\r")?;
-    terminal.wait_line(HELP[14])?;
+    terminal.wait_line(HELP[15])?;
     terminal.wait_prompt()?;
     terminal.send(b"status nonsense\r")?;
     terminal.wait_line("usage: status")?;
@@ -348,7 +349,33 @@ fn crashed_netstack(context: &mut Context) -> Result<()> {
     terminal.wait_line("gave up after 4 restarts")?;
     let output = terminal.command("net")?;
     ensure!(output == ["no network: init has given up on its process"], "net prints {output:?}");
+    crashes(&mut terminal)?;
     everything(&mut terminal)
+}
+
+/// The evidence of a process that reads where nothing is: the last four of its five ends, and of the last what it was doing.
+fn crashes(terminal: &mut Terminal) -> Result<()> {
+    let row = |number: usize| {
+        format!("{number} netstack * * s * s {} page fault reading 0xdead0000 at *", number - 1)
+    };
+    let rows: Vec<String> = (2..=5).map(row).collect();
+    let mut expected = vec!["no process id at lived restarts cause"];
+    expected.extend(rows.iter().map(String::as_str));
+    ensure_words("crashes", &terminal.command("crashes")?, &expected)?;
+    let output = terminal.command("crashes netstack")?;
+    let line = |start: &str| output.iter().find(|line| line.trim_start().starts_with(start));
+    let (Some(code), Some(_), Some(registers), Some(_), Some(held)) =
+        (line("code at "), line("rsp+000 "), line("rsi "), line("message "), line("held "))
+    else {
+        bail!("crashes netstack prints {output:#?}")
+    };
+    // The function that reads gets the address as its argument, and was called by the program's code.
+    ensure!(registers.contains("rdi 00000000dead0000"), "{registers}");
+    ensure!(!code.ends_with("nothing"), "no address of code on the stack: {code}");
+    ensure!(held.contains("1 ownProcess") && held.contains("facet"), "{held}");
+    let output = terminal.command("crashes diag")?;
+    ensure!(output == ["no crash of \"diag\" is known"], "crashes diag prints {output:?}");
+    Ok(())
 }
 
 /// Every command that only reads answers.
