@@ -21,6 +21,9 @@ struct Entry {
   grants @5 :List(Grant);
   exports @6 :List(Text);          # names that this process offers to others, unique inside it
   restart @7 :RestartPolicy;
+  heartbeatMilliseconds @8 :UInt32 = 0;
+  # How often init wants to hear from the process, 50 to 60000; 0: never. A process that did not answer four times in a row
+  # though it could have run is killed, and its restart policy applies.
 }
 
 struct Argument { name @0 :Text; value @1 :Text; }

@@ -2,6 +2,7 @@
 # What init offers to the processes that it starts.
 
 using Manifest = import "manifest.capnp";
+using Ipc = import "ipc.capnp";
 using Memory = import "memory.capnp";
 using Process = import "process.capnp";
 using System = import "system.capnp";
@@ -34,6 +35,14 @@ interface Supervisor {
   # The current capability behind one of the process's own `export` grants. When the process that exports it is being
   # restarted, the answer waits until it has exported again: this is how a client
   # reconnects after `disconnected`. Errors: `failed` for a name that is no such grant; `disconnected` once init has given up on that process.
+
+  attend @2 (signaller :Ipc.Signaller);
+  # Says where the process wants to be signalled when init wants to hear from it. The runtime does so at the start of every
+  # process. Whoever was told before is signalled no more.
+
+  alive @3 (problem :Text) -> (stop :Bool);
+  # The answer to such a signal. A process that finds something wrong with itself (a device that answers no more) says what
+  # in `problem`: that counts as a heartbeat that was missed. `stop` asks it to end in its own time, with code 0.
 }
 
 enum ProcessState {

@@ -22,7 +22,7 @@ impl System {
             return;
         }
         let Some(mut crash) = self.look(|supervision| self.crash(supervision, unit, ending)) else { return };
-        let code = self.binaries.image(&crash.name_of_binary).map(|image| code(&image)).unwrap_or_default();
+        let code = self.binaries.image(crash.name_of_binary).map(|image| code(&image)).unwrap_or_default();
         match ask(process, &code, &mut crash.crash).await {
             Ok(()) => {}
             Err(error) => log::warn!("there is no evidence of this end: {}", error.extra),

@@ -50,6 +50,7 @@ impl System {
         match self.clone().try_launch(unit).await {
             Ok(id) => {
                 self.dispatch(|supervision, now| supervision.started(unit, id, now));
+                rt::spawn(Rc::clone(&self).watch_heart(unit));
                 // Its end may have been signalled before it was known here.
                 self.reap(unit).await;
             }

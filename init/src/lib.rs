@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod crashes;
 pub mod devices;
 mod ending;
+pub mod heartbeat;
 mod restart;
 pub mod status;
 mod supervision;

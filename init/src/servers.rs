@@ -27,6 +27,9 @@ use supervision::{
 /// Most calls of `acquire` that one process may have open: one for each grant that it can have.
 const MAXIMUM_WAITS: u32 = manifest::limits::MAXIMUM_GRANTS;
 
+/// Most bytes of what a process says to be wrong with itself.
+const MAXIMUM_PROBLEM: usize = 100;
+
 /// Longest name that a call may carry.
 pub(crate) fn name(reader: capnp::text::Reader<'_>) -> Result<String, Error> {
     if reader.len() > manifest::limits::MAXIMUM_NAME {
@@ -124,6 +127,30 @@ impl supervisor::Server for Supervisor {
         let name = name(parameters.get()?.get_name()?)?;
         let client = self.wait_for(&name).await?;
         results.get().init_capability().set_as_capability(client.hook);
+        Ok(())
+    }
+
+    async fn attend(
+        self: capability::Rc<Self>,
+        parameters: supervisor::AttendParams,
+        _: supervisor::AttendResults,
+    ) -> Result<(), Error> {
+        self.check_current()?;
+        self.system.keep_signaller(self.unit, parameters.get()?.get_signaller()?);
+        Ok(())
+    }
+
+    async fn alive(
+        self: capability::Rc<Self>,
+        parameters: supervisor::AliveParams,
+        _: supervisor::AliveResults,
+    ) -> Result<(), Error> {
+        self.check_current()?;
+        let problem = parameters.get()?.get_problem()?;
+        // What is longer than any text that init shows is cut there.
+        let problem =
+            String::from_utf8_lossy(problem.as_bytes().get(..MAXIMUM_PROBLEM).unwrap_or(problem.as_bytes()));
+        self.system.lives(self.unit, problem.into_owned());
         Ok(())
     }
 }

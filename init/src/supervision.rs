@@ -105,6 +105,8 @@ struct Process {
     started: Duration,
     /// A kill that came while it was being built.
     doomed: bool,
+    /// Why the supervisor itself ends its present life, if it does.
+    reason: Option<String>,
     problem: String,
     last: Option<Ending>,
 }
@@ -143,6 +145,7 @@ impl Supervision {
             failed_starts: 0,
             started: Duration::ZERO,
             doomed: false,
+            reason: None,
             problem: String::new(),
             last: None,
         };
@@ -206,8 +209,9 @@ impl Supervision {
         let Some(process) = self.in_state(unit, State::Running(ending.id)) else { return Vec::new() };
         process.withdraw();
         process.last = Some(ending);
-        let words = format!("process {} ({}): {}", process.name, ending.id, ending.cause);
-        process.problem = if ending.is_success() { String::new() } else { ending.cause.to_string() };
+        let cause = crate::crashes::cause(&ending, process.reason.take().as_deref());
+        let words = format!("process {} ({}): {cause}", process.name, ending.id);
+        process.problem = if ending.is_success() { String::new() } else { cause.clone() };
         let success = if ending.is_success() { Success::Yes } else { Success::No };
         let verdict = process.history.ended(process.started, now, success);
         let actions = match verdict {
@@ -225,7 +229,7 @@ impl Supervision {
                 process.state = State::Failed;
                 let policy = process.history.policy();
                 let why = format!("gave up after {} restarts in {} s", policy.maximum, policy.window_seconds);
-                process.problem = format!("{}, {why}", ending.cause);
+                process.problem = format!("{cause}, {why}");
                 alloc::vec![Action::Log(Level::Error, format!("{words}, {why}"))]
             }
         };
@@ -287,9 +291,20 @@ impl Supervision {
         self.processes.get(unit).map(|process| process.started)
     }
 
-    /// Why the supervisor itself ended the present life of a process, if it did.
-    pub fn reason(&self, _unit: Unit) -> Option<&str> {
-        None
+    /// Why the supervisor itself ends the present life of a process, if it does.
+    pub fn reason(&self, unit: Unit) -> Option<&str> {
+        self.processes.get(unit)?.reason.as_deref()
+    }
+
+    /// A process hangs: it is ended.
+    pub fn hangs(&mut self, unit: Unit, reason: String) -> Vec<Action> {
+        match self.processes.get_mut(unit) {
+            Some(process @ Process { state: State::Running(_), reason: None, .. }) => {
+                process.reason = Some(reason);
+                alloc::vec![Action::Kill(unit)]
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// The last thing that went wrong with a process, or nothing.

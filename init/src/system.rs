@@ -1,14 +1,17 @@
 //! The supervision together with the capabilities that it is about.
 
 use crate::{binaries::Binaries, event::Event};
-use alloc::{rc::Rc, vec::Vec};
+use alloc::{rc::Rc, string::String, vec::Vec};
 use capnp::{Error, capability::Client};
 use core::{cell::RefCell, time::Duration};
-use manifest::Manifest;
+use manifest::{Entry, Manifest};
 use rt::{FirstProcess, Signal};
-use schema::process_capnp::process;
+use schema::{ipc_capnp::signaller, process_capnp::process};
 use supervision::{
-    Action, Availability, Ending, State, Supervision, Unit, crashes::Crashes, status::GrantRow,
+    Action, Availability, Ending, State, Supervision, Unit,
+    crashes::Crashes,
+    heartbeat::{Activity, Beat, Heart},
+    status::GrantRow,
 };
 
 /// What init must know about the machine.
@@ -46,6 +49,10 @@ struct Held {
     running: Option<Running>,
     /// The capabilities behind its exports, in the manifest's order.
     exports: Vec<Option<Client>>,
+    /// Where it wants to be signalled.
+    signaller: Option<signaller::Client>,
+    /// Its signs of life, when its entry asks for them.
+    heart: Option<Heart>,
 }
 
 /// The running system.
@@ -74,6 +81,8 @@ impl System {
             incarnation: Incarnation(0),
             running: None,
             exports: alloc::vec![None; entry.exports.len()],
+            signaller: None,
+            heart: None,
         });
         Ok(Rc::new(Self {
             binaries,
@@ -119,8 +128,10 @@ impl System {
 
     /// Begins the next life of a process.
     pub(crate) fn next_incarnation(&self, unit: Unit) -> Incarnation {
+        let period = self.manifest.entries.get(unit).and_then(period);
         self.with_held(unit, |held| {
             held.incarnation = Incarnation(held.incarnation.0.wrapping_add(1));
+            held.heart = period.map(Heart::new);
             held.incarnation
         })
         .unwrap_or(Incarnation(0))
@@ -141,7 +152,8 @@ impl System {
         let gone = self.with_held(unit, |held| {
             held.incarnation = Incarnation(held.incarnation.0.wrapping_add(1));
             let exports = held.exports.iter_mut().map(Option::take).collect::<Vec<_>>();
-            (held.running.take(), exports)
+            held.heart = None;
+            (held.running.take(), exports, held.signaller.take())
         });
         // Dropped here, after the table is free again: a drop can make calls.
         drop(gone);
@@ -251,9 +263,83 @@ impl System {
         self.with_held(unit, |held| held.running.as_ref().map(|running| running.process.clone())).flatten()
     }
 
+    /// Keeps where a process wants to be signalled.
+    pub(crate) fn keep_signaller(&self, unit: Unit, signaller: signaller::Client) {
+        let before = self.with_held(unit, |held| {
+            held.heart.iter_mut().for_each(|heart| heart.answered(String::new()));
+            held.signaller.replace(signaller)
+        });
+        drop(before);
+    }
+
+    /// A process gave a sign of life.
+    pub(crate) fn lives(&self, unit: Unit, problem: String) {
+        self.with_held(unit, |held| {
+            if let Some(heart) = &mut held.heart {
+                heart.answered(problem);
+            }
+        });
+    }
+
+    /// Looks for the signs of life of a process, as long as its present life lasts. Processes with the same period are
+    /// looked at together, so that init wakes once for all.
+    pub(crate) async fn watch_heart(self: Rc<Self>, unit: Unit) {
+        let Some(period) = self.manifest.entries.get(unit).and_then(period) else { return };
+        let Some(incarnation) = self.with_held(unit, |held| held.incarnation) else { return };
+        loop {
+            let due = next_multiple(rt::now(), period);
+            rt::sleep_until(due).await;
+            let Some(process) = self.process(unit).filter(|_| self.is_current(unit, incarnation)) else {
+                return;
+            };
+            let late = rt::now().saturating_sub(due);
+            let activity = match activity(&process).await {
+                Ok(activity) => activity,
+                Err(error) => return log::error!("a process does not say how it is: {}", error.extra),
+            };
+            let beat = self.with_held(unit, |held| {
+                let beat = held.heart.as_mut().map(|heart| heart.tick(activity, late));
+                (beat, held.signaller.clone())
+            });
+            match beat {
+                Some((Some(Beat::Hangs(reason)), _)) => {
+                    self.dispatch(|supervision, _| supervision.hangs(unit, reason));
+                    return;
+                }
+                Some((Some(Beat::Ask), Some(signaller))) => rt::ring_doorbell(&signaller),
+                Some(_) | None => {}
+            }
+        }
+    }
+
     fn with_held<R>(&self, unit: Unit, change: impl FnOnce(&mut Held) -> R) -> Option<R> {
         self.held.borrow_mut().get_mut(unit).map(change)
     }
+}
+
+/// How often an entry is to show that it lives.
+fn period(entry: &Entry) -> Option<Duration> {
+    let period = Duration::from_millis(entry.heartbeat_milliseconds.into());
+    Some(period).filter(|period| !period.is_zero())
+}
+
+/// The first multiple of a period that is at least half of it away.
+fn next_multiple(now: Duration, period: Duration) -> Duration {
+    let after = now + period / 2;
+    // The period is not zero, and nanoseconds of 64 bits last for centuries.
+    let nanoseconds = (after.as_nanos() as u64).next_multiple_of(period.as_nanos() as u64);
+    Duration::from_nanos(nanoseconds)
+}
+
+async fn activity(process: &process::Client) -> Result<Activity, Error> {
+    let answer = process.status_request().send().promise.await?;
+    let answer = answer.get()?;
+    Ok(Activity {
+        paused: answer.get_paused(),
+        running: answer.get_running(),
+        ready: answer.get_ready(),
+        time: Duration::from_nanos(answer.get_usage()?.get_processor_nanoseconds()),
+    })
 }
 
 /// What the kernel says about a process.

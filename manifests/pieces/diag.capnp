@@ -20,6 +20,7 @@ const diagGrants :List(Manifest.Grant) = [
 const diag :Manifest.Entry = (
   name = "diag",
   priority = 12,
+  heartbeatMilliseconds = 2000,
   quotas = (frames = 1024, handles = 128, threads = 1),
   grants = .diagGrants,
 );

@@ -13,6 +13,7 @@ const netstack :Manifest.Entry = (
   # With an address by DHCP.
   name = "netstack",
   priority = 15,
+  heartbeatMilliseconds = 2000,
   arguments = [(name = "address", value = "dhcp")],
   quotas = .netstackQuotas,
   grants = .netstackGrants,
@@ -23,6 +24,7 @@ const netstackStatic :Manifest.Entry = (
   # With the address that QEMU's user network gives its guest.
   name = "netstack",
   priority = 15,
+  heartbeatMilliseconds = 2000,
   arguments = [(name = "address", value = "10.0.2.15/24"), (name = "gateway", value = "10.0.2.2")],
   quotas = .netstackQuotas,
   grants = .netstackGrants,

@@ -15,6 +15,7 @@ const grants :List(Manifest.Grant) = [
 const nvme :Manifest.Entry = (
   name = "nvme",
   priority = 20,
+  heartbeatMilliseconds = 2000,
   quotas = .quotas,
   grants = .grants,
   # Each namespace by its number, and the one that the argument `disk` chooses.

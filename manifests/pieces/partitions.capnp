@@ -9,6 +9,7 @@ const quotas :Manifest.Quotas = (frames = 512, handles = 128, threads = 1);
 const partitions :Manifest.Entry = (
   name = "partitions",
   priority = 15,
+  heartbeatMilliseconds = 2000,
   quotas = .quotas,
   grants = [(name = "disk", export = (process = "nvme", name = "disk"))],
   exports = ["partition-1", "partition-2"],

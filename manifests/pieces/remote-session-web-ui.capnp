@@ -6,6 +6,7 @@ using Manifest = import "../../schema/manifest.capnp";
 const remoteSessionWebUi :Manifest.Entry = (
   name = "remote-session-web-ui",
   priority = 10,
+  heartbeatMilliseconds = 2000,
   arguments = [(name = "port", value = "8080")],
   quotas = (frames = 2048, handles = 1024, threads = 1),
   grants = [

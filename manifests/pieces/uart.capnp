@@ -12,6 +12,7 @@ const uartGrants :List(Manifest.Grant) = [
 const uart :Manifest.Entry = (
   name = "uart",
   priority = 20,
+  heartbeatMilliseconds = 2000,
   quotas = (frames = 256, handles = 64, threads = 1),
   grants = .uartGrants,
   exports = ["console"],

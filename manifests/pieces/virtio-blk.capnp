@@ -6,6 +6,7 @@ using Manifest = import "../../schema/manifest.capnp";
 const virtioBlk :Manifest.Entry = (
   name = "virtio-blk",
   priority = 20,
+  heartbeatMilliseconds = 2000,
   quotas = (frames = 1024, handles = 128, threads = 1, dmaPages = 4096),
   grants = [
     # Most clouds give no IOMMU: the driver is trusted with all memory there, and the log says so.

@@ -3,13 +3,18 @@
 
 using Manifest = import "../../schema/manifest.capnp";
 
+const virtioNetQuotas :Manifest.Quotas = (frames = 1024, handles = 128, threads = 1, dmaPages = 1024);
+
+const virtioNetGrants :List(Manifest.Grant) = [
+  # Most clouds give no IOMMU: the driver is trusted with all memory there, and the log says so.
+  (name = "device", device = (vendor = 0x1af4, devices = [0x1000, 0x1041], dma = trusted)),
+];
+
 const virtioNet :Manifest.Entry = (
   name = "virtio-net",
   priority = 20,
-  quotas = (frames = 1024, handles = 128, threads = 1, dmaPages = 1024),
-  grants = [
-    # Most clouds give no IOMMU: the driver is trusted with all memory there, and the log says so.
-    (name = "device", device = (vendor = 0x1af4, devices = [0x1000, 0x1041], dma = trusted)),
-  ],
+  heartbeatMilliseconds = 2000,
+  quotas = .virtioNetQuotas,
+  grants = .virtioNetGrants,
   exports = ["nic"],
 );

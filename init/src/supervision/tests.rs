@@ -29,6 +29,7 @@ fn entry(name: &str, needs: Option<(&str, &str)>, exports: &[&str], kind: Restar
         grants: needs.into_iter().map(grant).collect(),
         exports: exports.iter().map(|&name| name.into()).collect(),
         restart: RestartPolicy { kind, maximum: 3, window_seconds: 60, back_off_milliseconds: 10 },
+        heartbeat_milliseconds: 0,
     }
 }
 
@@ -257,4 +258,17 @@ fn ordinals_are_english() {
     let words: Vec<String> =
         [1, 2, 3, 4, 11, 12, 13, 21, 112].iter().map(|&n| Ordinal(n).to_string()).collect();
     assert_eq!(words, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "112th"]);
+}
+
+#[test]
+fn a_process_that_hangs_is_killed_once_and_the_reason_is_told() {
+    let mut system = running(RestartKind::Always);
+    assert_eq!(system.hangs(STACK, "it waits".into()), [Action::Kill(STACK)]);
+    assert_eq!(system.hangs(STACK, "it still waits".into()), []);
+    assert_eq!(system.reason(STACK), Some("it waits"));
+    let actions = system.ended(STACK, Ending { id: 6, cause: Cause::Killed }, at(5000));
+    let told = |action: &Action| matches!(action, Action::Log(_, line) if line.contains("killed: it waits, restarting"));
+    assert!(actions.iter().any(told), "{actions:?}");
+    assert_eq!((system.problem(STACK), system.reason(STACK)), ("killed: it waits", None));
+    assert_eq!(system.hangs(STACK, "it is not there".into()), []);
 }

@@ -102,6 +102,7 @@ impl Decoder<'_> {
             grants: grants?,
             exports: exports?,
             restart: restart?,
+            heartbeat_milliseconds: reader.get_heartbeat_milliseconds(),
         })
     }
 

@@ -51,6 +51,9 @@ pub const MAXIMUM_RESTARTS: u16 = 1000;
 /// Longest back-off before a restart, in milliseconds.
 pub const MAXIMUM_BACK_OFF: u16 = 1000;
 
+/// Times between heartbeats that an entry may ask for, in milliseconds: shorter ones would be missed on a busy machine.
+pub const HEARTBEATS: core::ops::RangeInclusive<u32> = 50..=60_000;
+
 /// Bytes of a frame.
 pub const FRAME_BYTES: u64 = 4096;
 

@@ -38,6 +38,8 @@ pub struct Entry {
     pub exports: Vec<String>,
     /// What happens when it ends.
     pub restart: RestartPolicy,
+    /// How often it is to show that it lives, in milliseconds; 0: never.
+    pub heartbeat_milliseconds: u32,
 }
 
 impl Entry {

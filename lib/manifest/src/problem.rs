@@ -2,8 +2,8 @@
 
 use crate::{
     limits::{
-        ISA_LINES, MAXIMUM_BACK_OFF, MAXIMUM_HANDLES, MAXIMUM_NAME, MAXIMUM_RESTARTS, MAXIMUM_THREADS,
-        MAXIMUM_VALUE, MINIMUM_FRAMES, PRIORITIES, RUNTIME_HANDLES,
+        HEARTBEATS, ISA_LINES, MAXIMUM_BACK_OFF, MAXIMUM_HANDLES, MAXIMUM_NAME, MAXIMUM_RESTARTS,
+        MAXIMUM_THREADS, MAXIMUM_VALUE, MINIMUM_FRAMES, PRIORITIES, RUNTIME_HANDLES,
     },
     model::{DeviceMatch, DmaMode, Export, PortRange},
 };
@@ -210,6 +210,8 @@ pub enum Fault {
     RestartWindow,
     /// A back-off that is none or too long.
     RestartBackOff(u16),
+    /// A heartbeat that is too fast or too slow.
+    Heartbeat(u32),
 }
 
 impl Fault {
@@ -316,6 +318,12 @@ impl fmt::Display for Fault {
             Self::RestartBackOff(milliseconds) => {
                 write!(formatter, "back-off of {milliseconds} ms is not 1 to {MAXIMUM_BACK_OFF}")
             }
+            Self::Heartbeat(milliseconds) => write!(
+                formatter,
+                "heartbeat of {milliseconds} ms is not {} to {}; 0 says none",
+                HEARTBEATS.start(),
+                HEARTBEATS.end()
+            ),
         }
     }
 }

@@ -91,7 +91,7 @@ fn compile(file: &Path) -> Vec<u8> {
 }
 
 /// All names that [`rule`] gives.
-const RULES: [&str; 39] = [
+const RULES: [&str; 40] = [
     "malformed",
     "not-text",
     "unknown-value",
@@ -130,6 +130,7 @@ const RULES: [&str; 39] = [
     "restart-maximum",
     "restart-window",
     "restart-back-off",
+    "heartbeat",
     "too-many-entries",
 ];
 
@@ -175,5 +176,6 @@ fn rule(fault: &Fault) -> &'static str {
         Fault::RestartMaximum(_) => "restart-maximum",
         Fault::RestartWindow => "restart-window",
         Fault::RestartBackOff(_) => "restart-back-off",
+        Fault::Heartbeat(_) => "heartbeat",
     }
 }

@@ -20,7 +20,7 @@ use schema::{
 use crate::{client::Remote, runtime::runtime};
 
 /// Name under which every process is granted its supervisor.
-const SUPERVISOR: &str = "supervisor";
+pub(crate) const SUPERVISOR: &str = "supervisor";
 
 /// Name under which every process is granted its log writer.
 const LOG: &str = "log";

@@ -45,6 +45,7 @@ mod environment;
 mod error;
 mod executor;
 mod free_bodies;
+pub mod health;
 #[cfg(any(target_os = "none", test))]
 mod heap;
 #[cfg(not(target_os = "none"))]

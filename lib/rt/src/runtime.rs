@@ -15,6 +15,7 @@ use crate::{
     calls::Calls,
     executor::{Executor, Timers},
     free_bodies::FreeBlocks,
+    health::Health,
     objects::Objects,
     pending::Pending,
     signal::Signals,
@@ -58,6 +59,8 @@ pub(crate) struct Runtime {
     pub(crate) serving: Cell<u32>,
     /// Bits of the thread's notification.
     pub(crate) signals: Signals,
+    /// What the supervisor is told.
+    pub(crate) health: Health,
 }
 
 impl Runtime {
@@ -81,6 +84,7 @@ impl Runtime {
             answers: Answers::new(),
             serving: Cell::new(0),
             signals: Signals::new(),
+            health: Health::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use abi::{ClockPage, FirstHandles};
 use capnp::Error;
 
 use crate::{
-    Environment, FirstProcess, buffer::Buffer, clock, environment::StartInfo, executor, log,
+    Environment, FirstProcess, buffer::Buffer, clock, environment::StartInfo, executor, health, log,
     runtime::runtime, syscall,
 };
 
@@ -69,6 +69,7 @@ pub fn run<F: Future<Output = Result<(), Error>> + 'static>(
     };
     runtime().log_writer.set(info.log_writer);
     runtime().clock.set(info.clock);
+    executor::spawn(health::attend(info.environment.clone()));
     finish(executor::block_on(main(info.environment)))
 }
 

@@ -21,6 +21,7 @@ fn entry(name: &str, grants: Vec<Grant>) -> Entry {
             window_seconds: 60,
             back_off_milliseconds: 10,
         },
+        heartbeat_milliseconds: 0,
     }
 }
 

@@ -1,10 +1,10 @@
-//! Priorities, quotas and restart policies.
+//! Priorities, quotas, restart policies and heartbeats.
 
 use super::{Problems, Surroundings, places};
 use crate::{
     limits::{
-        MAXIMUM_BACK_OFF, MAXIMUM_HANDLES, MAXIMUM_RESTARTS, MAXIMUM_THREADS, MINIMUM_FRAMES, PRIORITIES,
-        RUNTIME_HANDLES,
+        HEARTBEATS, MAXIMUM_BACK_OFF, MAXIMUM_HANDLES, MAXIMUM_RESTARTS, MAXIMUM_THREADS, MINIMUM_FRAMES,
+        PRIORITIES, RUNTIME_HANDLES,
     },
     model::{DmaMode, Entry, KernelObject, Manifest, RestartKind, RestartPolicy, Source},
     problem::{Fault, Place},
@@ -18,6 +18,10 @@ pub(super) fn check(manifest: &Manifest, surroundings: &Surroundings<'_>, proble
         quotas(entry, &place, problems);
         dma(entry, &place, problems);
         restart(&entry.restart, &place, problems);
+        let heartbeat = entry.heartbeat_milliseconds;
+        if heartbeat != 0 && !HEARTBEATS.contains(&heartbeat) {
+            problems.add(&place, Fault::Heartbeat(heartbeat));
+        }
     }
     sum(manifest, surroundings, problems);
 }

@@ -13,6 +13,7 @@ mod diag;
 mod disk;
 mod faults;
 mod gce;
+mod hangs;
 mod image;
 mod inside;
 mod iommu;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Scenario> {
         uart::scenarios(),
         diag::scenarios(),
         recovery::scenarios(),
+        hangs::scenarios(),
         stream::scenarios(),
         campaign::scenarios(),
         faults::scenarios(),

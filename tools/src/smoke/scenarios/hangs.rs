@@ -1,0 +1,104 @@
+//! Processes that hang are noticed by their heartbeats, ended and started again; those that only seem to are left alone.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::live;
+use crate::{
+    guest::{Channel, Guest},
+    qemu::{Machine, Nic},
+    smoke::{Context, Scenario},
+};
+
+/// Bytes of the disk: nothing is stored on it.
+const DISK_BYTES: usize = 1 << 20;
+
+/// How long the page may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One scenario.
+pub fn scenarios() -> Vec<Scenario> {
+    let about = "processes that hang are noticed, ended and started again, and leave evidence";
+    vec![Scenario::new("hangs", about, 120, hangs)]
+}
+
+fn hangs(context: &mut Context) -> Result<()> {
+    let folder = context.temporary()?;
+    let image = folder.path().join("disk");
+    fs::write(&image, vec![0; DISK_BYTES])?;
+    let mut machine = Machine::new(context.direct("manifests/tests/hangs.capnp")?);
+    (machine.processors, machine.nic) = (2, Some(Nic::Modern));
+    machine.add_drive("drive0", &image)?;
+    machine.more.extend(["-device", "nvme,serial=one,drive=drive0"].map(Into::into));
+    let (mut guest, address) = live::start(context, machine)?;
+    let mut hook = guest.hook()?;
+    hook.wait_for("hook ready")?;
+    // These two hang from the start, and their policy is to leave them.
+    for (process, reason) in
+        [("spin", "missed 4 heartbeats of 300 ms, it computes"), ("unwell", "it says \"the device is late\"")]
+    {
+        wait_killed(&mut guest, process, reason)?;
+    }
+    for process in ["virtio-net", "netstack", "nvme"] {
+        let before = restarts(&mut hook, process)?;
+        hook.send(&format!("pause {process}"))?;
+        hook.wait_for("ok")?;
+        wait_killed(&mut guest, process, "missed 4 heartbeats of 300 ms, it is paused")?;
+        live::wait_healthy(address, context.deadline()).with_context(|| format!("after {process} hung"))?;
+        while !order(&mut hook, "status")?.contains(&format!(" {process}=running/{}/", before + 1)) {
+            ensure!(Instant::now() < context.deadline(), "{process} does not come back");
+        }
+    }
+    ensure!(restarts(&mut hook, "busy")? == 0, "a process that answers was ended");
+    ensure!(
+        restarts(&mut hook, "remote-session-web-ui")? == 0,
+        "a process that waited for another was ended"
+    );
+    evidence(&live::get(address, "/api/state", PATIENCE)?.body)
+}
+
+/// Waits for the end of a process, which may have come before the page was ready, and looks for its reason.
+fn wait_killed(guest: &mut Guest, process: &str, reason: &str) -> Result<()> {
+    let (name, reason) = (format!("process {process} ("), format!("killed: {reason}"));
+    let fits = |line: &str| line.contains(&name) && line.contains(&reason);
+    if !guest.lines().iter().any(|line| fits(line)) {
+        guest.wait_until(&format!("the end of {process}"), fits)?;
+    }
+    Ok(())
+}
+
+/// The page tells the causes, and shows no memory.
+fn evidence(body: &[u8]) -> Result<()> {
+    let state: serde_json::Value = serde_json::from_slice(body)?;
+    let crashes = state["crashes"].as_array().context("no crashes")?;
+    let of = |process: &str| crashes.iter().rfind(|crash| crash["process"] == process);
+    for process in ["virtio-net", "netstack", "nvme"] {
+        let crash = of(process).with_context(|| format!("no crash of {process} in {crashes:?}"))?;
+        let cause = crash["cause"].as_str().unwrap_or_default();
+        ensure!(cause == "killed: missed 4 heartbeats of 300 ms, it is paused", "{process}: {cause}");
+        ensure!(crash["held"].as_array().is_some_and(|held| !held.is_empty()), "{process} held nothing");
+    }
+    let spin = of("spin").context("no crash of spin")?;
+    ensure!(spin["instruction"].as_str().is_some_and(|at| at != "0"), "spin was nowhere: {spin}");
+    for secret in ["stack", "registers", "message"] {
+        ensure!(crashes.iter().all(|crash| crash.get(secret).is_none()), "the page shows the {secret}");
+    }
+    Ok(())
+}
+
+fn order(hook: &mut Channel, order: &str) -> Result<String> {
+    hook.send(order)?;
+    hook.receive()
+}
+
+/// How often a process was started again.
+fn restarts(hook: &mut Channel, process: &str) -> Result<u32> {
+    let status = order(hook, "status")?;
+    let row = status.split(' ').find_map(|word| word.strip_prefix(process)?.strip_prefix('='));
+    let row = row.with_context(|| format!("no {process} in {status}"))?;
+    Ok(row.split('/').nth(1).context("no count of restarts")?.parse()?)
+}
