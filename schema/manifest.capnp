@@ -52,6 +52,9 @@ struct Export {
   process @0 :Text;
   name @1 :Text;
   optional @2 :Bool = false;       # the process starts without waiting for it, and asks for it by `Supervisor.acquire`
+  withProvider @3 :Bool = false;
+  # When the process that exports it ends, this one is ended too, and started again once the export is back; that does not count
+  # against its restart policy. Without it the holder lives on and reconnects by `Supervisor.acquire`.
 }
 
 struct DeviceMatch {
@@ -88,6 +91,7 @@ enum SupervisorPart {
   control @1;     # SupervisorControl: kills, pauses, and reads and writes memory, of any process of the manifest
   bootPackage @2; # the boot package, as a sealed MemoryObject
   pciList @3;     # a PciInventory that lists, and refuses every claim
+  shutdown @5;    # Power, by init: the processes are asked to end, in order, before the machine does
   evidence @4;    # CrashEvidence: registers, stacks and messages of processes that crashed, whatever is in them
 }
 

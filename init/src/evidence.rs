@@ -18,7 +18,7 @@ use supervision::{
 impl System {
     /// Keeps what is known of the end of a process, unless it ended as it wanted to.
     pub(crate) async fn keep_evidence(&self, unit: Unit, process: &process::Client, ending: Ending) {
-        if ending.is_success() {
+        if !self.look(|supervision| supervision.is_crash(unit, &ending)) {
             return;
         }
         let Some(mut crash) = self.look(|supervision| self.crash(supervision, unit, ending)) else { return };

@@ -5,6 +5,7 @@ use crate::{
     control::Control,
     evidence::Evidence,
     servers::{PciList, Status, Supervisor},
+    shutdown::Shutdown,
     system::{Incarnation, Running, System},
 };
 use alloc::{
@@ -15,7 +16,7 @@ use alloc::{
 use capnp::{Error, ErrorKind, capability::Client};
 use manifest::{Entry, Grant, KernelObject, Presence, Source, SupervisorPart};
 use process_loader::{Launch, Quota, StartError};
-use schema::{device_capnp::pci_inventory, process_capnp::process, supervisor_capnp};
+use schema::{device_capnp::pci_inventory, process_capnp::process, supervisor_capnp, system_capnp::power};
 use supervision::{StartFailure, Unit, status::GrantRow};
 
 /// Names of what every process has.
@@ -193,6 +194,10 @@ impl System {
                 erased(control)
             }
             SupervisorPart::BootPackage => erased(self.first.boot_package_memory.clone()),
+            SupervisorPart::Shutdown => {
+                let power: power::Client = rt::serve(Rc::new(Shutdown::new(Rc::clone(self))));
+                erased(power)
+            }
             SupervisorPart::Evidence => {
                 let evidence: supervisor_capnp::crash_evidence::Client =
                     rt::serve(Rc::new(Evidence::new(Rc::clone(self))));

@@ -18,4 +18,4 @@ pub mod status;
 mod supervision;
 
 pub use ending::{Cause, Ending};
-pub use supervision::{Action, Availability, StartFailure, State, Supervision, Unit};
+pub use supervision::{Action, Availability, Goal, StartFailure, State, Supervision, Unit};

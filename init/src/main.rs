@@ -14,6 +14,7 @@ mod event;
 mod evidence;
 mod launch;
 mod servers;
+mod shutdown;
 mod system;
 
 use alloc::{rc::Rc, vec::Vec};

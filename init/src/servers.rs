@@ -143,14 +143,14 @@ impl supervisor::Server for Supervisor {
     async fn alive(
         self: capability::Rc<Self>,
         parameters: supervisor::AliveParams,
-        _: supervisor::AliveResults,
+        mut results: supervisor::AliveResults,
     ) -> Result<(), Error> {
         self.check_current()?;
         let problem = parameters.get()?.get_problem()?;
         // What is longer than any text that init shows is cut there.
         let problem =
             String::from_utf8_lossy(problem.as_bytes().get(..MAXIMUM_PROBLEM).unwrap_or(problem.as_bytes()));
-        self.system.lives(self.unit, problem.into_owned());
+        results.get().set_stop(self.system.lives(self.unit, problem.into_owned()));
         Ok(())
     }
 }

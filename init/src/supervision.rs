@@ -7,9 +7,12 @@
 //!      |                       +------------> BackOff, or Failed             |
 //!      +---------------------------------------------------------------------+ its time has come
 //!
+//!   Running -- a provider that it goes with ended --> killed, then Waiting
 //!   Waiting, BackOff -- what it needs is gone for good --> Failed
 //!   Running -- ended, policy: leave it --> Stopped      -- restarted too often --> Failed
 //! ```
+
+mod stopping;
 
 use crate::{
     ending::{Cause, Ending},
@@ -22,7 +25,8 @@ use alloc::{
 };
 use core::{fmt, time::Duration};
 use log::Level;
-use manifest::{Entry, Manifest};
+use manifest::{Entry, Export, Fate, Manifest, Source};
+use stopping::Stop;
 
 /// Starts in a row that may fail for want of something that may come, before init gives up.
 const FAILED_STARTS: u32 = 6;
@@ -40,10 +44,32 @@ pub enum Action {
     Start(Unit),
     /// Kill this process, which runs.
     Kill(Unit),
+    /// Ask this process, which runs, to end in its own time.
+    Stop(Unit),
+    /// Everything has ended: switch the machine off, or restart it.
+    Power(Goal),
     /// Call [`Supervision::tick`] at this time.
     WakeAt(Duration),
     /// Log this line.
     Log(Level, String),
+}
+
+/// What an orderly end is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The machine is restarted.
+    Reboot,
+    /// The machine is switched off.
+    Halt,
+}
+
+/// Why the supervisor ends a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reason {
+    /// Something is wrong with it.
+    Fault(String),
+    /// This process ended, with which it is restarted.
+    Follows(String),
 }
 
 /// Where a process stands.
@@ -106,7 +132,12 @@ struct Process {
     /// A kill that came while it was being built.
     doomed: bool,
     /// Why the supervisor itself ends its present life, if it does.
-    reason: Option<String>,
+    reason: Option<Reason>,
+    /// The processes with which it is restarted.
+    follows: Vec<Unit>,
+    /// The processes of which it has exports, waited for or not.
+    uses: Vec<Unit>,
+    stop: Stop,
     problem: String,
     last: Option<Ending>,
 }
@@ -130,6 +161,8 @@ pub struct Supervision {
     processes: Vec<Process>,
     /// Whether the log has been told that everything runs.
     announced: bool,
+    /// What the system is being stopped for, if it is.
+    goal: Option<Goal>,
 }
 
 impl Supervision {
@@ -146,10 +179,13 @@ impl Supervision {
             started: Duration::ZERO,
             doomed: false,
             reason: None,
+            follows: providers(manifest, entry, |export| export.fate == Fate::WithProvider),
+            uses: providers(manifest, entry, |_| true),
+            stop: Stop::NotAsked,
             problem: String::new(),
             last: None,
         };
-        Self { processes: manifest.entries.iter().map(process).collect(), announced: false }
+        Self { processes: manifest.entries.iter().map(process).collect(), announced: false, goal: None }
     }
 
     /// Starts what needs nothing.
@@ -165,13 +201,14 @@ impl Supervision {
         process.failed_starts = 0;
         let actions =
             if core::mem::take(&mut process.doomed) { alloc::vec![Action::Kill(unit)] } else { Vec::new() };
-        self.settle(actions)
+        self.go_on(actions, now)
     }
 
     /// A process could not be started.
     pub fn start_failed(&mut self, unit: Unit, failure: StartFailure, now: Duration) -> Vec<Action> {
         let Some(process) = self.in_state(unit, State::Starting) else { return Vec::new() };
         process.doomed = false;
+        process.reason = None;
         process.withdraw();
         let name = &process.name;
         let action = match failure {
@@ -190,7 +227,7 @@ impl Supervision {
                 alloc::vec![Action::Log(Level::Error, line)]
             }
         };
-        self.settle(action)
+        self.go_on(action, now)
     }
 
     /// A process offers one of its exports.
@@ -206,12 +243,29 @@ impl Supervision {
 
     /// A process ended, and all that it had has been taken back.
     pub fn ended(&mut self, unit: Unit, ending: Ending, now: Duration) -> Vec<Action> {
+        let goal = self.goal;
         let Some(process) = self.in_state(unit, State::Running(ending.id)) else { return Vec::new() };
         process.withdraw();
         process.last = Some(ending);
-        let cause = crate::crashes::cause(&ending, process.reason.take().as_deref());
+        let reason = process.reason.take();
+        if let (Some(Reason::Follows(provider)), Cause::Killed) = (&reason, ending.cause) {
+            let line = format!(
+                "process {} ({}): ended with {provider}, restarting with it",
+                process.name, ending.id
+            );
+            process.restarts = process.restarts.saturating_add(1);
+            process.problem.clear();
+            process.state = State::Waiting;
+            return self.end_followers(unit, alloc::vec![Action::Log(Level::Info, line)], now);
+        }
+        let cause = crate::crashes::cause(&ending, reason.as_ref().and_then(Reason::fault));
         let words = format!("process {} ({}): {cause}", process.name, ending.id);
         process.problem = if ending.is_success() { String::new() } else { cause.clone() };
+        if goal.is_some() {
+            process.state = State::Stopped;
+            let told = (!ending.is_success()).then(|| Action::Log(level(&ending), words));
+            return self.go_on(told.into_iter().collect(), now);
+        }
         let success = if ending.is_success() { Success::Yes } else { Success::No };
         let verdict = process.history.ended(process.started, now, success);
         let actions = match verdict {
@@ -233,7 +287,24 @@ impl Supervision {
                 alloc::vec![Action::Log(Level::Error, format!("{words}, {why}"))]
             }
         };
-        self.settle(actions)
+        self.end_followers(unit, actions, now)
+    }
+
+    /// Ends those that are restarted with a process that has just ended.
+    fn end_followers(&mut self, unit: Unit, mut actions: Vec<Action>, now: Duration) -> Vec<Action> {
+        let provider = self.processes.get(unit).map(|process| process.name.clone()).unwrap_or_default();
+        for (follower, process) in self.processes.iter_mut().enumerate() {
+            if !process.follows.contains(&unit) || process.reason.is_some() {
+                continue;
+            }
+            match process.state {
+                State::Running(_) => actions.push(Action::Kill(follower)),
+                State::Starting => process.doomed = true,
+                _ => continue,
+            }
+            process.reason = Some(Reason::Follows(provider.clone()));
+        }
+        self.go_on(actions, now)
     }
 
     /// Starts what has waited long enough.
@@ -243,7 +314,7 @@ impl Supervision {
                 process.state = State::Waiting;
             }
         }
-        self.settle(Vec::new())
+        self.go_on(Vec::new(), now)
     }
 
     /// Somebody wants a process killed; one that does not run stays as it is.
@@ -293,14 +364,21 @@ impl Supervision {
 
     /// Why the supervisor itself ends the present life of a process, if it does.
     pub fn reason(&self, unit: Unit) -> Option<&str> {
-        self.processes.get(unit)?.reason.as_deref()
+        self.processes.get(unit)?.reason.as_ref().and_then(Reason::fault)
+    }
+
+    /// Whether an end is one of which evidence is wanted: neither a success, nor the supervisor's wish.
+    pub fn is_crash(&self, unit: Unit, ending: &Ending) -> bool {
+        let reason = self.processes.get(unit).and_then(|process| process.reason.as_ref());
+        let wanted = ending.cause == Cause::Killed && matches!(reason, Some(Reason::Follows(_)));
+        !ending.is_success() && !wanted
     }
 
     /// A process hangs: it is ended.
     pub fn hangs(&mut self, unit: Unit, reason: String) -> Vec<Action> {
         match self.processes.get_mut(unit) {
             Some(process @ Process { state: State::Running(_), reason: None, .. }) => {
-                process.reason = Some(reason);
+                process.reason = Some(Reason::Fault(reason));
                 alloc::vec![Action::Kill(unit)]
             }
             _ => Vec::new(),
@@ -321,8 +399,16 @@ impl Supervision {
         self.processes.get_mut(unit).filter(|process| process.state == state)
     }
 
+    /// What follows from an event: starts, or while the system is being stopped, further stops.
+    fn go_on(&mut self, actions: Vec<Action>, now: Duration) -> Vec<Action> {
+        if self.goal.is_some() { self.wind_down(actions, now) } else { self.settle(actions) }
+    }
+
     /// Draws all conclusions from the states as they are now.
     fn settle(&mut self, mut actions: Vec<Action>) -> Vec<Action> {
+        if self.goal.is_some() {
+            return actions;
+        }
         // A failure can make others fail, at most once each.
         while let Some((unit, problem)) = self.hopeless() {
             let Some(process) = self.processes.get_mut(unit) else { break };
@@ -394,6 +480,16 @@ impl Supervision {
     }
 }
 
+impl Reason {
+    /// What is wrong with the process, in words.
+    fn fault(&self) -> Option<&str> {
+        match self {
+            Self::Fault(words) => Some(words),
+            Self::Follows(_) => None,
+        }
+    }
+}
+
 impl Process {
     /// Takes back all that it offered.
     fn withdraw(&mut self) {
@@ -410,6 +506,15 @@ impl Process {
             State::Stopped | State::Failed => true,
         }
     }
+}
+
+/// The processes whose exports an entry is granted, of those that are wanted.
+fn providers(manifest: &Manifest, entry: &Entry, wanted: impl Fn(&Export) -> bool) -> Vec<Unit> {
+    let exports = entry.grants.iter().filter_map(|grant| match &grant.source {
+        Source::Export(export) if wanted(export) => manifest.position(&export.process),
+        _ => None,
+    });
+    exports.collect()
 }
 
 fn need(manifest: &Manifest, export: &manifest::Export) -> Option<Need> {

@@ -8,7 +8,7 @@ use manifest::{Entry, Manifest};
 use rt::{FirstProcess, Signal};
 use schema::{ipc_capnp::signaller, process_capnp::process};
 use supervision::{
-    Action, Availability, Ending, State, Supervision, Unit,
+    Action, Availability, Ending, Goal, State, Supervision, Unit,
     crashes::Crashes,
     heartbeat::{Activity, Beat, Heart},
     status::GrantRow,
@@ -51,6 +51,8 @@ struct Held {
     exports: Vec<Option<Client>>,
     /// Where it wants to be signalled.
     signaller: Option<signaller::Client>,
+    /// It is to end in its own time.
+    stop: bool,
     /// Its signs of life, when its entry asks for them.
     heart: Option<Heart>,
 }
@@ -82,6 +84,7 @@ impl System {
             running: None,
             exports: alloc::vec![None; entry.exports.len()],
             signaller: None,
+            stop: false,
             heart: None,
         });
         Ok(Rc::new(Self {
@@ -113,6 +116,8 @@ impl System {
         match action {
             Action::Start(unit) => rt::spawn(system.launch(unit)),
             Action::Kill(unit) => rt::spawn(system.kill(unit)),
+            Action::Stop(unit) => rt::spawn(system.ask_to_stop(unit)),
+            Action::Power(goal) => rt::spawn(system.end_machine(goal)),
             Action::WakeAt(time) => rt::spawn(async move {
                 rt::sleep_until(time).await;
                 system.dispatch(Supervision::tick);
@@ -132,6 +137,7 @@ impl System {
         self.with_held(unit, |held| {
             held.incarnation = Incarnation(held.incarnation.0.wrapping_add(1));
             held.heart = period.map(Heart::new);
+            held.stop = false;
             held.incarnation
         })
         .unwrap_or(Incarnation(0))
@@ -219,6 +225,29 @@ impl System {
         }
     }
 
+    /// Asks a process to end, by the signal that it answers. One that cannot be asked is killed: it has nothing to put in order.
+    async fn ask_to_stop(self: Rc<Self>, unit: Unit) {
+        let signaller = self.with_held(unit, |held| {
+            held.stop = true;
+            held.signaller.clone()
+        });
+        match signaller.flatten() {
+            Some(signaller) => rt::ring_doorbell(&signaller),
+            None => self.kill(unit).await,
+        }
+    }
+
+    async fn end_machine(self: Rc<Self>, goal: Goal) {
+        let power = &self.first.power;
+        let ended = match goal {
+            Goal::Reboot => power.reboot_request().send().promise.await.map(drop),
+            Goal::Halt => power.halt_request().send().promise.await.map(drop),
+        };
+        if let Err(error) = ended {
+            log::error!("the machine does not end: {}", error.extra);
+        }
+    }
+
     async fn kill(self: Rc<Self>, unit: Unit) {
         if let Some(process) = self.process(unit)
             && let Err(error) = process.kill_request().send().promise.await
@@ -272,13 +301,15 @@ impl System {
         drop(before);
     }
 
-    /// A process gave a sign of life.
-    pub(crate) fn lives(&self, unit: Unit, problem: String) {
-        self.with_held(unit, |held| {
+    /// A process gave a sign of life; whether it is to end.
+    pub(crate) fn lives(&self, unit: Unit, problem: String) -> bool {
+        let stop = self.with_held(unit, |held| {
             if let Some(heart) = &mut held.heart {
                 heart.answered(problem);
             }
+            held.stop
         });
+        stop.unwrap_or(false)
     }
 
     /// Looks for the signs of life of a process, as long as its present life lasts. Processes with the same period are

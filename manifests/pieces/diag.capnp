@@ -14,7 +14,7 @@ const diagGrants :List(Manifest.Grant) = [
   # Not waited for: the prompt is there to find out why there is no network.
   (name = "network", export = (process = "netstack", name = "network", optional = true)),
   # Lets whoever reaches the serial port reboot and halt. Leave it out, and those commands say so.
-  (name = "power", kernel = power),
+  (name = "power", supervisor = shutdown),
 ];
 
 const diag :Manifest.Entry = (

@@ -1,7 +1,7 @@
 //! Sequences of events, and what init does about each.
 
 use super::*;
-use manifest::{Export, Grant, Presence, Quotas, RestartKind, RestartPolicy, Source};
+use manifest::{Export, Fate, Grant, Presence, Quotas, RestartKind, RestartPolicy, Source};
 
 const DRIVER: Unit = 0;
 const STACK: Unit = 1;
@@ -18,6 +18,7 @@ fn entry(name: &str, needs: Option<(&str, &str)>, exports: &[&str], kind: Restar
             process: process.into(),
             name: export.into(),
             presence: Presence::Required,
+            fate: Fate::LivesOn,
         }),
     };
     Entry {
@@ -271,4 +272,136 @@ fn a_process_that_hangs_is_killed_once_and_the_reason_is_told() {
     assert!(actions.iter().any(told), "{actions:?}");
     assert_eq!((system.problem(STACK), system.reason(STACK)), ("killed: it waits", None));
     assert_eq!(system.hangs(STACK, "it is not there".into()), []);
+}
+
+/// As [`running`], and the stack is restarted with the driver, the page with the stack.
+fn chained() -> Supervision {
+    let mut entries = vec![
+        entry("driver", None, &["nic"], RestartKind::Always),
+        entry("stack", Some(("driver", "nic")), &["network"], RestartKind::Always),
+        entry("page", Some(("stack", "network")), &[], RestartKind::Always),
+    ];
+    for grant in entries.iter_mut().flat_map(|entry| &mut entry.grants) {
+        if let Source::Export(export) = &mut grant.source {
+            export.fate = Fate::WithProvider;
+        }
+    }
+    let mut system = Supervision::new(&Manifest { name: "test".into(), entries });
+    system.begin();
+    for (unit, id) in [(DRIVER, 5), (STACK, 6), (PAGE, 7)] {
+        system.started(unit, id, at(0));
+        system.exported(unit, 0);
+    }
+    system
+}
+
+fn killed(id: u32) -> Ending {
+    Ending { id, cause: Cause::Killed }
+}
+
+#[test]
+fn followers_end_with_their_provider_and_start_after_it() {
+    let mut system = chained();
+    let fault = Ending { id: 5, cause: Cause::Exited(1) };
+    let actions = system.ended(DRIVER, fault, at(100));
+    assert!(actions.contains(&Action::Kill(STACK)) && !actions.contains(&Action::Kill(PAGE)), "{actions:?}");
+    assert!(!system.is_crash(STACK, &killed(6)) && system.is_crash(PAGE, &killed(7)));
+    assert!(system.ended(STACK, killed(6), at(101)).contains(&Action::Kill(PAGE)));
+    system.ended(PAGE, killed(7), at(102));
+    assert_eq!([STACK, PAGE].map(|unit| system.state(unit)), [Some(State::Waiting); 2]);
+    // In the order of what they need, each when that is offered again.
+    assert_eq!(starts(&system.tick(at(200))), [DRIVER]);
+    assert_eq!(starts(&system.started(DRIVER, 8, at(201))), []);
+    assert_eq!(starts(&system.exported(DRIVER, 0)), [STACK]);
+    system.started(STACK, 9, at(202));
+    assert_eq!(starts(&system.exported(STACK, 0)), [PAGE]);
+    assert_eq!((system.restarts(STACK), system.problem(STACK)), (1, ""));
+}
+
+#[test]
+fn following_does_not_use_up_the_restart_policy() {
+    let mut system = chained();
+    for round in 0..10 {
+        let time = at(round * 100_000);
+        let id = |unit: Unit| 5 + unit as u32 + 10 * round as u32;
+        system.ended(DRIVER, Ending { id: id(DRIVER), cause: Cause::Exited(1) }, time);
+        system.ended(STACK, killed(id(STACK)), time);
+        system.ended(PAGE, killed(id(PAGE)), time);
+        system.tick(time + at(50_000));
+        for unit in [DRIVER, STACK, PAGE] {
+            system.started(unit, id(unit) + 10, time + at(50_000));
+            system.exported(unit, 0);
+        }
+        assert_eq!(system.state(PAGE), Some(State::Running(id(PAGE) + 10)));
+    }
+}
+
+#[test]
+fn a_follower_that_is_being_started_is_ended_too() {
+    let mut system = chained();
+    system.ended(STACK, Ending { id: 6, cause: Cause::Exited(1) }, at(0));
+    system.ended(PAGE, killed(7), at(0));
+    assert_eq!(starts(&system.tick(at(50))), [STACK]);
+    system.ended(DRIVER, Ending { id: 5, cause: Cause::Exited(1) }, at(51));
+    assert_eq!(system.started(STACK, 9, at(52)), [Action::Kill(STACK)]);
+    system.ended(STACK, killed(9), at(53));
+    assert_eq!(system.state(STACK), Some(State::Waiting));
+}
+
+#[test]
+fn followers_of_a_process_that_is_given_up_fail_with_the_reason() {
+    let mut system = chained();
+    for (id, time) in [(5, 0), (8, 2000), (9, 4000), (10, 6000)] {
+        system.ended(DRIVER, Ending { id, cause: Cause::Exited(1) }, at(time));
+        system.ended(STACK, killed(6), at(time));
+        system.tick(at(time + 1500));
+        system.started(DRIVER, id.max(7) + 1, at(time + 1500));
+    }
+    assert_eq!(system.state(DRIVER), Some(State::Failed));
+    assert_eq!(system.state(STACK), Some(State::Failed));
+    assert_eq!(system.problem(STACK), "needs nic of driver, which failed");
+}
+
+#[test]
+fn the_system_ends_from_its_users_on() {
+    let mut system = running(RestartKind::Always);
+    let asked = |actions: &[Action]| {
+        let of = |action: &Action| match action {
+            Action::Stop(unit) => Some(*unit),
+            _ => None,
+        };
+        actions.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&system.stop(Goal::Halt, at(0))), [PAGE]);
+    assert_eq!(system.stop(Goal::Reboot, at(1)), []);
+    let done = |id| Ending { id, cause: Cause::Exited(0) };
+    assert_eq!(asked(&system.ended(PAGE, done(7), at(2))), [STACK]);
+    // One that crashes meanwhile has ended as well.
+    let actions = system.ended(STACK, Ending { id: 6, cause: Cause::Exited(1) }, at(3));
+    assert_eq!(asked(&actions), [DRIVER]);
+    assert_eq!(system.ended(DRIVER, done(5), at(4)), [Action::Power(Goal::Halt)]);
+    assert_eq!(starts(&system.tick(at(5000))), []);
+}
+
+#[test]
+fn who_does_not_end_in_time_is_killed() {
+    let mut system = running(RestartKind::Always);
+    assert!(system.stop(Goal::Halt, at(0)).contains(&Action::WakeAt(at(3000))));
+    assert_eq!(system.tick(at(2999)), []);
+    assert_eq!(system.tick(at(3000)), [Action::Kill(PAGE)]);
+    assert_eq!(system.tick(at(9000)), []);
+    let actions = system.ended(PAGE, killed(7), at(9001));
+    let told =
+        |action: &Action| matches!(action, Action::Log(_, line) if line.contains("did not end within 3 s"));
+    assert!(actions.iter().any(told) && actions.contains(&Action::Stop(STACK)), "{actions:?}");
+}
+
+#[test]
+fn what_is_being_started_or_waits_is_not_waited_for() {
+    let mut system = system(RestartKind::Always);
+    system.begin();
+    assert_eq!(system.stop(Goal::Reboot, at(0)), []);
+    assert_eq!(system.started(DRIVER, 5, at(1)).first(), Some(&Action::Kill(DRIVER)));
+    let actions = system.ended(DRIVER, killed(5), at(2));
+    assert!(actions.contains(&Action::Power(Goal::Reboot)), "{actions:?}");
 }

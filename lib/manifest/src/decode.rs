@@ -5,8 +5,8 @@ use crate::{
         MAXIMUM_ARGUMENTS, MAXIMUM_DEVICES, MAXIMUM_ENTRIES, MAXIMUM_EXPORTS, MAXIMUM_GRANTS, MAXIMUM_TEXT,
     },
     model::{
-        Argument, DeviceMatch, DmaMode, Entry, Export, Grant, KernelObject, Manifest, PortRange, Presence,
-        Quotas, RestartKind, RestartPolicy, Source, SupervisorPart,
+        Argument, DeviceMatch, DmaMode, Entry, Export, Fate, Grant, KernelObject, Manifest, PortRange,
+        Presence, Quotas, RestartKind, RestartPolicy, Source, SupervisorPart,
     },
     problem::{Fault, Place, Problem},
 };
@@ -191,6 +191,7 @@ fn source(reader: wire::grant::Reader<'_>) -> Result<Source, Fault> {
                 process: text("name of a process", export.get_process())?,
                 name: text("name of an export", export.get_name())?,
                 presence: presence(export.get_optional()),
+                fate: if export.get_with_provider() { Fate::WithProvider } else { Fate::LivesOn },
             })
         }
         Which::Device(device) => Source::Device(device_match(checked(device)?)?),
@@ -213,6 +214,7 @@ fn source(reader: wire::grant::Reader<'_>) -> Result<Source, Fault> {
             wire::SupervisorPart::Control => SupervisorPart::Control,
             wire::SupervisorPart::BootPackage => SupervisorPart::BootPackage,
             wire::SupervisorPart::PciList => SupervisorPart::PciList,
+            wire::SupervisorPart::Shutdown => SupervisorPart::Shutdown,
             wire::SupervisorPart::Evidence => SupervisorPart::Evidence,
         }),
     })

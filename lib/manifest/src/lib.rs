@@ -24,7 +24,7 @@ mod rules;
 
 pub use decode::{decode, message};
 pub use model::{
-    Argument, DeviceMatch, DmaMode, Entry, Export, Grant, KernelObject, Manifest, PortRange, Presence,
+    Argument, DeviceMatch, DmaMode, Entry, Export, Fate, Grant, KernelObject, Manifest, PortRange, Presence,
     Quotas, RestartKind, RestartPolicy, Source, SupervisorPart,
 };
 pub use problem::{Fault, Place, Problem};

@@ -109,6 +109,17 @@ pub struct Export {
     pub name: String,
     /// Whether the holder waits for it before it starts.
     pub presence: Presence,
+    /// What becomes of the holder when the exporter ends.
+    pub fate: Fate,
+}
+
+/// What becomes of the holder of an export when the process that exports it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It lives on, and reconnects.
+    LivesOn,
+    /// It is ended, and started again with the exporter.
+    WithProvider,
 }
 
 /// A rule that picks one PCI function.
@@ -267,6 +278,8 @@ pub enum SupervisorPart {
     BootPackage,
     /// The PCI functions, without the right to claim them.
     PciList,
+    /// The right to end all processes in order, and then the machine.
+    Shutdown,
     /// What processes that crashed had in registers and memory.
     Evidence,
 }
@@ -278,6 +291,7 @@ impl fmt::Display for SupervisorPart {
             Self::Control => "SupervisorControl",
             Self::BootPackage => "boot package",
             Self::PciList => "PciInventory (list only)",
+            Self::Shutdown => "Power (in order)",
             Self::Evidence => "CrashEvidence",
         })
     }

@@ -210,6 +210,10 @@ pub enum Fault {
     RestartWindow,
     /// A back-off that is none or too long.
     RestartBackOff(u16),
+    /// An export that is not waited for, but is to be restarted with.
+    ProviderOptional(String),
+    /// A process that is never restarted, but is to be restarted with another.
+    ProviderNever(String),
     /// A heartbeat that is too fast or too slow.
     Heartbeat(u32),
 }
@@ -317,6 +321,12 @@ impl fmt::Display for Fault {
             Self::RestartWindow => formatter.write_str("window of 0 seconds counts no restarts"),
             Self::RestartBackOff(milliseconds) => {
                 write!(formatter, "back-off of {milliseconds} ms is not 1 to {MAXIMUM_BACK_OFF}")
+            }
+            Self::ProviderOptional(process) => {
+                write!(formatter, "it is restarted with {process:?}, but does not wait for it")
+            }
+            Self::ProviderNever(process) => {
+                write!(formatter, "it is restarted with {process:?}, but its policy is never")
             }
             Self::Heartbeat(milliseconds) => write!(
                 formatter,

@@ -91,7 +91,7 @@ fn compile(file: &Path) -> Vec<u8> {
 }
 
 /// All names that [`rule`] gives.
-const RULES: [&str; 40] = [
+const RULES: [&str; 42] = [
     "malformed",
     "not-text",
     "unknown-value",
@@ -131,6 +131,8 @@ const RULES: [&str; 40] = [
     "restart-window",
     "restart-back-off",
     "heartbeat",
+    "provider-optional",
+    "provider-never",
     "too-many-entries",
 ];
 
@@ -177,5 +179,7 @@ fn rule(fault: &Fault) -> &'static str {
         Fault::RestartWindow => "restart-window",
         Fault::RestartBackOff(_) => "restart-back-off",
         Fault::Heartbeat(_) => "heartbeat",
+        Fault::ProviderOptional(_) => "provider-optional",
+        Fault::ProviderNever(_) => "provider-never",
     }
 }

@@ -32,6 +32,7 @@ fn export(process: &str) -> Grant {
             process: process.into(),
             name: "x".into(),
             presence: Presence::Required,
+            fate: crate::Fate::LivesOn,
         }),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Problems, places};
 use crate::{
-    model::{Entry, Export, Manifest, Source},
+    model::{Entry, Export, Fate, Manifest, Presence, RestartKind, Source},
     problem::{Fault, Place},
 };
 use alloc::{string::String, vec, vec::Vec};
@@ -13,6 +13,7 @@ pub(super) fn check(manifest: &Manifest, problems: &mut Problems) {
             if let Source::Export(export) = &grant.source {
                 let place = place.item("grant", index, &grant.name);
                 export_exists(manifest, entry, export, &place, problems);
+                fate(entry, export, &place, problems);
             }
         }
     }
@@ -37,6 +38,19 @@ fn export_exists(
     if !exporter.exports.contains(&export.name) {
         let offered = exporter.exports.clone();
         problems.add(place, Fault::ExportUnknown { export: export.clone(), offered });
+    }
+}
+
+/// Who is restarted with a provider must wait for it, and must be restarted at all.
+fn fate(holder: &Entry, export: &Export, place: &Place, problems: &mut Problems) {
+    if export.fate == Fate::LivesOn {
+        return;
+    }
+    if export.presence == Presence::Optional {
+        problems.add(place, Fault::ProviderOptional(export.process.clone()));
+    }
+    if holder.restart.kind == RestartKind::Never {
+        problems.add(place, Fault::ProviderNever(export.process.clone()));
     }
 }
 

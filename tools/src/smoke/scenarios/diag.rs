@@ -423,7 +423,8 @@ fn ends(context: &mut Context, command: &str, reason: &str) -> Result<()> {
     ensure!(event["guest"] == true && event["reason"] == reason, "QEMU says {event}");
     ensure!(guest.wait_exit()?.success(), "QEMU failed");
     // The last line was still in the driver's hands when it was stopped.
-    terminal.wait_line(&format!("kernel: {command} asked for by diag"))?;
+    terminal.wait_line(&format!("init: {command}: all processes are asked to end"))?;
+    terminal.wait_line(&format!("kernel: {command} asked for by init"))?;
     Ok(())
 }
 
