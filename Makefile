@@ -155,7 +155,7 @@ lint: $(SETUP)/test ## Lints everything, warnings denied
 	@$(MAKE) --no-print-directory in-lint
 in-lint:
 	cargo clippy $(FOR_HOST) --lib --tests -- -D warnings
-	cargo clippy -p capos-tools --bins -- -D warnings
+	cargo clippy -p capos-tools -p bench-linux --bins -- -D warnings
 	$(BARE) $(BARE_CLIPPY) clippy $(FOR_KERNEL) -- -D warnings
 	$(BARE) $(BARE_CLIPPY) clippy $(FOR_PROGRAMS) -- -D warnings
 

@@ -60,7 +60,7 @@ pub fn measure(session: &mut Session) -> Result<()> {
 /// Name, unit and value of a figure.
 type Value = (String, Unit, f64);
 
-/// Measures all systems once. What one of them does not end and another does has stalled.
+/// Measures all systems once.
 fn round(
     session: &mut Session,
     mut measure: impl FnMut(&mut Session, System) -> Result<Vec<Value>>,
@@ -69,20 +69,27 @@ fn round(
     for system in session.systems() {
         ended.push((system, measure(session, system)?));
     }
-    let all: BTreeMap<String, Unit> =
-        ended.iter().flat_map(|(_, values)| values).map(|(name, unit, _)| (name.clone(), *unit)).collect();
+    for (system, name, unit) in stalled(&ended) {
+        session.figures(system).add_stalled(name, unit);
+    }
     for (system, values) in ended {
-        let figures = session.figures(system);
-        for (name, unit) in &all {
-            if values.iter().all(|(ended, ..)| ended != name) {
-                figures.add_stalled(name, *unit);
-            }
-        }
         for (name, unit, value) in values {
-            figures.add(name, unit, value);
+            session.figures(system).add(name, unit, value);
         }
     }
     Ok(())
+}
+
+/// What one system did not end and another did.
+fn stalled(ended: &[(System, Vec<Value>)]) -> Vec<(System, String, Unit)> {
+    let all = || ended.iter().flat_map(|(_, values)| values);
+    let names: BTreeMap<&str, Unit> = all().map(|(name, unit, _)| (name.as_str(), *unit)).collect();
+    let mut stalled = Vec::new();
+    for (system, values) in ended {
+        let missing = names.iter().filter(|(name, _)| values.iter().all(|(ended, ..)| ended != *name));
+        stalled.extend(missing.map(|(name, unit)| (*system, (*name).to_owned(), *unit)));
+    }
+    stalled
 }
 
 /// Counts instructions.
@@ -175,6 +182,14 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_another_system_ended_has_stalled() {
+        let value = |name: &str| (name.to_owned(), Unit::PerSecond, 1.0);
+        let ended = [(System::Capos, vec![value("a"), value("b")]), (System::Linux, vec![value("a")])];
+        assert_eq!(stalled(&ended), [(System::Linux, "b".into(), Unit::PerSecond)]);
+        assert!(stalled(&ended[..1]).is_empty());
+    }
 
     #[test]
     fn jobs_are_found_in_log_lines() {
