@@ -32,6 +32,10 @@ const BACK: Duration = Duration::from_secs(45);
 /// Guest time in which a fault that shows at all has shown itself.
 const WINDOW: Duration = Duration::from_millis(700);
 
+/// Guest time that a process has lived before it is hit: init waits ever longer before it starts one again that lived
+/// shorter than a second.
+const LIFE: Duration = Duration::from_millis(1050);
+
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -68,6 +72,8 @@ pub struct Bench {
     work: Work,
     target: Target,
     lines: usize,
+    /// When the target was last seen to be another process.
+    born: Duration,
     _folder: TempDir,
 }
 
@@ -165,7 +171,7 @@ impl Bench {
         } else {
             Work::Disk(image)
         };
-        let mut bench = Self { guest, hook, work, target, lines: 0, _folder: folder };
+        let mut bench = Self { guest, hook, work, target, lines: 0, born: Duration::ZERO, _folder: folder };
         bench.hook.give(PATIENCE);
         bench.until_moving()?;
         Ok(bench)
@@ -246,6 +252,9 @@ impl Bench {
     pub fn inject(&mut self, injection: &Injection) -> Result<Found> {
         self.hook.give(PATIENCE);
         self.lines = self.guest.lines().len();
+        while self.hook.look(self.target.process())?.0 < self.born + LIFE {
+            thread::sleep(LOOK);
+        }
         thread::sleep(injection.delay);
         let before = self.hook.look(self.target.process())?.1;
         self.hook.order("mark")?;
@@ -364,6 +373,9 @@ impl Bench {
                 _ => {
                     well = Some((state.restarts, load.moved));
                     back = passed;
+                    if state.restarts != restarts {
+                        self.born = now;
+                    }
                 }
             }
             ensure!(passed < BACK, "not back after {passed:?}: {process} is {}, {load:?}", state.state);
