@@ -36,6 +36,9 @@ const BLOCKS: u32 = 9;
 /// Blocks between two places.
 const STRIDE: u64 = 16;
 
+/// How long nothing may be answered: more than a driver takes to bring its device back.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// Before another try to reach a driver that is being started.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -199,7 +202,13 @@ async fn try_write(
             }
         }
         session.ring();
-        session.wait().await?;
+        match errors {
+            Errors::Fail => session.wait().await?,
+            // A driver that lives and has forgotten is lost too.
+            Errors::Repeat => rt::timeout(SILENCE, session.wait())
+                .await
+                .map_err(|_| Error::failed("nothing is answered".into()))??,
+        }
     }
 }
 
