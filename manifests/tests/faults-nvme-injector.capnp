@@ -11,7 +11,8 @@ const manifest :Manifest.Manifest = (
     ( name = "fault-injector", priority = 22, quotas = .Faults.injectorQuotas, grants = .Faults.injectorGrants,
       exports = .Faults.injectorExports,
       arguments = [(name = "kind", value = "nvme"), (name = "class", value = "010802")] ),
-    ( name = "nvme", priority = 20, quotas = .Faults.driverQuotas, grants = .Faults.driverGrants,
+    ( name = "nvme", priority = 20, heartbeatMilliseconds = 250, quotas = .Faults.driverQuotas,
+      grants = .Faults.driverGrants,
       # What is lost is noticed soon.
       arguments = [(name = "patience-seconds", value = "1")],
       exports = ["disk"], restart = .Faults.often ),

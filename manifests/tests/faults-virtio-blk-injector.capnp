@@ -11,7 +11,8 @@ const manifest :Manifest.Manifest = (
     ( name = "fault-injector", priority = 22, quotas = .Faults.injectorQuotas, grants = .Faults.injectorGrants,
       exports = .Faults.injectorExports,
       arguments = [(name = "kind", value = "virtio-disk"), (name = "devices", value = "1001,1042")] ),
-    ( name = "virtio-blk", priority = 20, quotas = .Faults.driverQuotas, grants = .Faults.driverGrants,
+    ( name = "virtio-blk", priority = 20, heartbeatMilliseconds = 250, quotas = .Faults.driverQuotas,
+      grants = .Faults.driverGrants,
       # What is lost is noticed soon.
       arguments = [(name = "patience-seconds", value = "1")],
       exports = ["disk"], restart = .Faults.often ),

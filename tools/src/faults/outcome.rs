@@ -22,8 +22,8 @@ pub enum Outcome {
     Restarted,
     /// There was nothing to hit.
     NotInjected,
-    /// A client's data is wrong, by a write to the memory of the process that carries it in the clear: only the client's own
-    /// check can tell.
+    /// A client's data is wrong, by a write to memory that holds it, or a command about it, in the process that was hit: only
+    /// the client's own check can tell.
     Garbled,
     /// A client's data is wrong, or the system is not back.
     Failed,
