@@ -216,6 +216,14 @@ impl Bench {
         Ok(())
     }
 
+    /// An error in words, and that QEMU itself has ended, if it has.
+    pub fn explain(&mut self, error: &anyhow::Error) -> String {
+        match self.guest.exit_status() {
+            Some(status) => format!("QEMU itself ended, {status}: {error:#}"),
+            None => format!("{error:#}"),
+        }
+    }
+
     fn moves(&self) -> u64 {
         match self.work {
             Work::Stream(_) => STREAM_MOVES,
@@ -275,7 +283,7 @@ impl Bench {
             {
                 return Ok(Found::garbled(what, format!("{error:#}")));
             }
-            Err(error) => return Ok(Found::failed(what, format!("{error:#}"))),
+            Err(error) => return Ok(Found::failed(what, self.explain(&error))),
         };
         let lines = self.guest.lines();
         let lines = lines.get(self.lines..).unwrap_or_default();

@@ -126,7 +126,7 @@ fn row(
     for (number, injection) in injections.iter().enumerate() {
         let found = match bench.inject(injection) {
             Ok(found) => found,
-            Err(error) => Found::failed(String::new(), format!("{error:#}")),
+            Err(error) => Found::failed(String::new(), bench.explain(&error)),
         };
         let ends = found.outcome.ends_machine();
         if ends || told.elapsed() > STEP || number == 0 {

@@ -191,6 +191,11 @@ impl Guest {
         self.hook.accept(self.deadline)
     }
 
+    /// How QEMU ended, if it has.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
     /// Waits until QEMU ends by itself.
     pub fn wait_exit(&mut self) -> Result<ExitStatus> {
         if !self.log.wait_closed(self.deadline) {
