@@ -16,6 +16,9 @@ const LOOKS: usize = 25;
 /// Frames that heaps may keep more or fewer of, in a process and in the machine.
 const SLACK: u64 = 16;
 
+/// Frames that init may have more or fewer of: it keeps evidence of the last four crashes of each process, which differ in size.
+const EVIDENCE: u64 = 48;
+
 /// Handles that a runtime may keep more of: as many calls as were ever in flight at once.
 const KEPT_CALLS: u64 = 4;
 
@@ -57,6 +60,7 @@ impl Accounts {
             for what in OF_PROCESS {
                 let slack = match what {
                     "frames" if name == young => continue,
+                    "frames" if name == "init" => EVIDENCE,
                     "frames" => SLACK,
                     "handles" => KEPT_CALLS,
                     _ => 0,
