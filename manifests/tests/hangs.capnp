@@ -21,6 +21,9 @@ const manifest :Manifest = (
     (name = "nvme", priority = 20, heartbeatMilliseconds = 300, quotas = .Nvme.quotas, grants = .Nvme.grants,
       exports = ["disk", "disk-1", "disk-2"]),
     .remoteSessionWebUi, .testHook,
+    # Goes with the disk's driver.
+    (name = "follower", binary = "test-echo", exports = ["echo"],
+      grants = [(name = "disk", export = (process = "nvme", name = "disk", withProvider = true))]),
     # Computes for longer than a heartbeat lasts, at a priority at which nobody but init and its like gets in.
     (name = "spin", binary = "hang", arguments = [(name = "how", value = "spin")], priority = 30,
       heartbeatMilliseconds = 300, restart = .once),

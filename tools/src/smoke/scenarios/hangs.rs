@@ -107,6 +107,12 @@ fn hangs(context: &mut Context) -> Result<()> {
             ensure!(Instant::now() < context.deadline(), "{process} does not come back");
         }
     }
+    guest.wait_until("the end of the follower", |line| {
+        line.contains("process follower (") && line.contains("ended with nvme, restarting with it")
+    })?;
+    while !order(&mut hook, "status")?.contains(" follower=running/1/") {
+        ensure!(Instant::now() < context.deadline(), "the follower does not come back");
+    }
     ensure!(restarts(&mut hook, "busy")? == 0, "a process that answers was ended");
     ensure!(
         restarts(&mut hook, "remote-session-web-ui")? == 0,
@@ -136,6 +142,7 @@ fn evidence(body: &[u8]) -> Result<()> {
         ensure!(cause == "killed: missed 4 heartbeats of 300 ms, it is paused", "{process}: {cause}");
         ensure!(crash["held"].as_array().is_some_and(|held| !held.is_empty()), "{process} held nothing");
     }
+    ensure!(of("follower").is_none(), "an end that was wanted counts as a crash");
     let spin = of("spin").context("no crash of spin")?;
     ensure!(spin["instruction"].as_str().is_some_and(|at| at != "0"), "spin was nowhere: {spin}");
     for secret in ["stack", "registers", "message"] {
