@@ -35,18 +35,18 @@ const fn job(name: &'static str, bytes: u32, depth: u16, count: u32, order: Orde
 }
 
 const JOBS: [Job; 7] = [
-    job("read_4k_depth_1", 4096, 1, 3000, Order::Random),
-    job("read_4k_depth_32", 4096, 32, 20_000, Order::Random),
-    job("read_128k_depth_1", 131_072, 1, 1000, Order::Sequential),
-    job("read_128k_depth_4", 131_072, 4, 2000, Order::Sequential),
-    job("read_128k_depth_8", 131_072, 8, 2000, Order::Sequential),
+    job("read_4k_depth_1", 4096, 1, 8000, Order::Random),
+    job("read_4k_depth_32", 4096, 32, 40_000, Order::Random),
+    job("read_128k_depth_1", 131_072, 1, 4000, Order::Sequential),
+    job("read_128k_depth_4", 131_072, 4, 6000, Order::Sequential),
+    job("read_128k_depth_8", 131_072, 8, 6000, Order::Sequential),
     Job {
         operation: Operation::Write(WriteMode::Cached),
         ..job("write_4k_depth_32", 4096, 32, 20_000, Order::Random)
     },
     Job {
         operation: Operation::Write(WriteMode::Cached),
-        ..job("write_128k_depth_8", 131_072, 8, 2000, Order::Sequential)
+        ..job("write_128k_depth_8", 131_072, 8, 6000, Order::Sequential)
     },
 ];
 
