@@ -1,6 +1,6 @@
 //! Four-level page tables, reached through the direct map.
 
-use super::{PhysicalAddress, frames, zero_page};
+use super::{PAGE, PhysicalAddress, frames, zero_page};
 use x86_64::structures::paging::{PageTable, PageTableFlags as Flags};
 
 /// What a page may be used for.
@@ -49,6 +49,35 @@ pub enum MapError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Root(pub PhysicalAddress);
 
+/// A table of the lowest level, which holds the entries of 512 neighbouring pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeafTable(PhysicalAddress);
+
+impl LeafTable {
+    /// Pages of one table.
+    pub const PAGES: u64 = 512;
+
+    /// Pages from this one on to the end of its table.
+    pub const fn pages_from(address: u64) -> u64 {
+        Self::PAGES - address / PAGE % Self::PAGES
+    }
+
+    /// Maps one page.
+    ///
+    /// # Safety
+    ///
+    /// It is the table of this address in a root whose tables the caller owns, and `physical` may be used with this access.
+    pub unsafe fn map(self, address: u64, physical: PhysicalAddress, access: Access) -> Result<(), MapError> {
+        // SAFETY: the table is one of a root whose tables the caller owns.
+        let entry = unsafe { entry(self.0, address, 0) };
+        if !entry.is_unused() {
+            return Err(MapError::Occupied);
+        }
+        entry.set_addr(x86_64::PhysAddr::new(physical.0), access.flags);
+        Ok(())
+    }
+}
+
 /// Indexes of the lower half, which belongs to user code.
 const USER_ENTRIES: core::ops::Range<usize> = 0..256;
 
@@ -74,8 +103,23 @@ impl Root {
         address: u64,
         physical: PhysicalAddress,
         access: Access,
-        mut table_frame: impl FnMut() -> Option<PhysicalAddress>,
+        table_frame: impl FnMut() -> Option<PhysicalAddress>,
     ) -> Result<(), MapError> {
+        // SAFETY: as the caller says.
+        unsafe { self.leaf_table(address, access, table_frame)?.map(address, physical, access) }
+    }
+
+    /// The table of the page at an address, made if it is missing. `table_frame` grants zeroed frames for missing tables.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns this root's tables (holds their lock).
+    pub unsafe fn leaf_table(
+        self,
+        address: u64,
+        access: Access,
+        mut table_frame: impl FnMut() -> Option<PhysicalAddress>,
+    ) -> Result<LeafTable, MapError> {
         let mut table = self.0;
         for level in [3, 2, 1] {
             // SAFETY: the table belongs to this root, and the caller owns it.
@@ -89,13 +133,7 @@ impl Root {
             }
             table = PhysicalAddress(entry.addr().as_u64());
         }
-        // SAFETY: as above.
-        let entry = unsafe { entry(table, address, 0) };
-        if !entry.is_unused() {
-            return Err(MapError::Occupied);
-        }
-        entry.set_addr(x86_64::PhysAddr::new(physical.0), access.flags);
-        Ok(())
+        Ok(LeafTable(table))
     }
 
     /// Maps one 2 MiB page, for the kernel's direct map.
@@ -129,12 +167,33 @@ impl Root {
         Ok(())
     }
 
-    /// Removes the mapping of one page; returns what was mapped. The caller flushes TLBs.
+    /// Removes the mappings of neighbouring pages, where there are any. The caller flushes TLBs.
     ///
     /// # Safety
     ///
     /// The caller owns this root's tables.
-    pub unsafe fn unmap(self, address: u64) -> Option<PhysicalAddress> {
+    pub unsafe fn unmap(self, start: u64, pages: u64) {
+        let mut page = 0;
+        while page < pages {
+            let first = start + page * PAGE;
+            let together = LeafTable::pages_from(first).min(pages - page);
+            // SAFETY: as the caller says.
+            if let Some(table) = unsafe { self.find_leaf_table(first) } {
+                for number in 0..together {
+                    // SAFETY: the table belongs to this root.
+                    unsafe { entry(table.0, first + number * PAGE, 0) }.set_unused();
+                }
+            }
+            page += together;
+        }
+    }
+
+    /// The table of the page at an address, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns this root's tables.
+    unsafe fn find_leaf_table(self, address: u64) -> Option<LeafTable> {
         let mut table = self.0;
         for level in [3, 2, 1] {
             // SAFETY: the table belongs to this root.
@@ -144,11 +203,7 @@ impl Root {
             }
             table = PhysicalAddress(entry.addr().as_u64());
         }
-        // SAFETY: as above.
-        let entry = unsafe { entry(table, address, 0) };
-        let physical = (!entry.is_unused()).then(|| PhysicalAddress(entry.addr().as_u64()));
-        entry.set_unused();
-        physical
+        Some(LeafTable(table))
     }
 
     /// The frame that a page of 4 KiB is mapped to, and how.
@@ -157,15 +212,8 @@ impl Root {
     ///
     /// The caller owns this root's tables.
     pub unsafe fn lookup(self, address: u64) -> Option<(PhysicalAddress, Flags)> {
-        let mut table = self.0;
-        for level in [3, 2, 1] {
-            // SAFETY: the table belongs to this root.
-            let entry = unsafe { entry(table, address, level) };
-            if entry.is_unused() || entry.flags().contains(Flags::HUGE_PAGE) {
-                return None;
-            }
-            table = PhysicalAddress(entry.addr().as_u64());
-        }
+        // SAFETY: as the caller says.
+        let LeafTable(table) = unsafe { self.find_leaf_table(address)? };
         // SAFETY: as above.
         let entry = unsafe { entry(table, address, 0) };
         (!entry.is_unused()).then(|| (PhysicalAddress(entry.addr().as_u64()), entry.flags()))

@@ -11,7 +11,7 @@ use super::memory_object::MemoryObject;
 use super::{Object, memory_object::View};
 use crate::arch::tlb;
 use crate::error::Error;
-use crate::memory::page_table::{Access, MapError, Root};
+use crate::memory::page_table::{Access, LeafTable, MapError, Root};
 use crate::memory::{PAGE, PhysicalAddress, frames, kernel_space};
 use crate::message::{Answer, Params};
 use crate::sync::Lock;
@@ -172,7 +172,9 @@ impl AddressSpace {
             list.try_reserve(list.len().max(8))
                 .map_err(|_| Error::overloaded("the machine is out of memory"))?;
         }
+        let mut table = None;
         for page in 0..pages {
+            let address = start + page * PAGE;
             let mut refused = None;
             let table_frame = || match charge.add_frame() {
                 Ok(()) => frames::allocate_zeroed(),
@@ -181,13 +183,16 @@ impl AddressSpace {
                     None
                 }
             };
-            let mapped = match frame(page) {
-                // SAFETY: the tables are guarded by the lock; the frame belongs to `backing`, which the mapping keeps,
-                // and `access` was checked against it.
-                Some(physical) => unsafe {
-                    self.root.map(start + page * PAGE, physical, access, table_frame)
-                },
-                None => Err(MapError::Occupied),
+            let known = table.filter(|_| LeafTable::pages_from(address) != LeafTable::PAGES);
+            // SAFETY: the tables are guarded by the lock; a known table is that of the page before, and this is not the first page
+            // of another; the frame belongs to `backing`, which the mapping keeps, and `access` was checked against it.
+            let mapped = unsafe {
+                known.map_or_else(|| self.root.leaf_table(address, access, table_frame), Ok).and_then(
+                    |leaf| {
+                        table = Some(leaf);
+                        leaf.map(address, frame(page).ok_or(MapError::Occupied)?, access)
+                    },
+                )
             };
             if mapped.is_err() {
                 self.clear(start, page);
@@ -200,10 +205,8 @@ impl AddressSpace {
 
     /// Removes page table entries and flushes them everywhere. The mappings' lock is held.
     fn clear(&self, start: u64, pages: u64) {
-        for page in 0..pages {
-            // SAFETY: the tables are guarded by the lock that the caller holds.
-            unsafe { self.root.unmap(start + page * PAGE) };
-        }
+        // SAFETY: the tables are guarded by the lock that the caller holds.
+        unsafe { self.root.unmap(start, pages) };
         if pages > 0 {
             tlb::shoot_down(self.root, start, pages);
         }
