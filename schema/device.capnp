@@ -41,6 +41,7 @@ struct PciFunctionInfo {
   owner @10 :UInt32;      # process that holds the claim, 0 when free or between owners
   claimed @11 :Bool;
   isolated @12 :Bool;     # an IOMMU keeps its DMA inside the pools of its claim
+  refused @13 :UInt64;    # accesses and interrupts of it that the IOMMU refused since power-on, as far as it recorded them
 }
 
 interface PciInventory {
@@ -56,6 +57,10 @@ interface PciInventory {
   revoke @2 (address :PciAddress);
   # Ends the claim of this function at once, whoever holds it. Errors: `failed` when there is no such function. A
   # function that nobody holds is no error.
+
+  onRefusal @3 (signaller :Ipc.Signaller);
+  # Signals when the IOMMU refused what a function asked for; `refused` in the list says which. Signals come at a bounded rate,
+  # however many refusals there are. There is one such signaller; another replaces it.
 }
 
 interface PciFunction {

@@ -86,7 +86,8 @@ impl System {
         request.send().promise.await?.get()?.get_function()
     }
 
-    async fn functions(&self) -> Result<Vec<Function>, Error> {
+    /// All PCI functions of the machine.
+    pub(crate) async fn functions(&self) -> Result<Vec<Function>, Error> {
         let mut functions = Vec::new();
         let mut start = 0;
         loop {

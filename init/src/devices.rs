@@ -49,6 +49,10 @@ pub struct Function {
     pub class: u32,
     /// Whether an IOMMU keeps its DMA inside what it was given.
     pub isolated: bool,
+    /// The kernel's number of the process that holds it, 0 for none.
+    pub owner: u32,
+    /// How much the IOMMU refused it since power-on.
+    pub refused: u64,
 }
 
 impl Function {
@@ -68,6 +72,8 @@ impl Function {
             address,
             vendor: info.get_vendor(),
             device: info.get_device(),
+            owner: info.get_owner(),
+            refused: info.get_refused(),
             class: info.get_class(),
             isolated: info.get_isolated(),
         })
@@ -88,7 +94,7 @@ mod tests {
 
     fn function(bus: u8, device: u8, vendor: u16, number: u16, class: u32) -> Function {
         let address = Address { segment: 0, bus, device, function: 0 };
-        Function { address, vendor, device: number, class, isolated: false }
+        Function { address, vendor, device: number, class, isolated: false, owner: 0, refused: 0 }
     }
 
     fn rule(vendor: Option<u16>, devices: &[u16], class: Option<u32>, index: u16) -> DeviceMatch {

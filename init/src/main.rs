@@ -13,6 +13,7 @@ mod control;
 mod event;
 mod evidence;
 mod launch;
+mod refusals;
 mod servers;
 mod shutdown;
 mod system;
@@ -38,6 +39,7 @@ async fn run(first: FirstProcess) -> Result<(), Error> {
     let system = System::new(first, manifest).await?;
     log::info!("manifest {}, entries: {}", system.manifest.name, system.manifest.entries.len());
     system.begin();
+    rt::spawn(Rc::clone(&system).watch_refusals());
     Rc::clone(&system).watch_exits().await
 }
 

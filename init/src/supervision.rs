@@ -15,6 +15,7 @@
 mod stopping;
 
 use crate::{
+    devices::Address,
     ending::{Cause, Ending},
     restart::{History, Success, Verdict},
 };
@@ -139,6 +140,8 @@ struct Process {
     uses: Vec<Unit>,
     stop: Stop,
     problem: String,
+    /// Requests of its devices that an IOMMU refused in this life.
+    refused: u64,
     last: Option<Ending>,
 }
 
@@ -183,6 +186,7 @@ impl Supervision {
             uses: providers(manifest, entry, |_| true),
             stop: Stop::NotAsked,
             problem: String::new(),
+            refused: 0,
             last: None,
         };
         Self { processes: manifest.entries.iter().map(process).collect(), announced: false, goal: None }
@@ -197,6 +201,7 @@ impl Supervision {
     pub fn started(&mut self, unit: Unit, id: u32, now: Duration) -> Vec<Action> {
         let Some(process) = self.in_state(unit, State::Starting) else { return Vec::new() };
         process.state = State::Running(id);
+        process.refused = 0;
         process.started = now;
         process.failed_starts = 0;
         let actions =
@@ -327,6 +332,22 @@ impl Supervision {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// An IOMMU refused `count` requests of a function that the process with this number holds.
+    pub fn refused(&mut self, owner: u32, address: Address, count: u64) -> Vec<Action> {
+        let process = self.processes.iter_mut().find(|process| process.state == State::Running(owner));
+        let Some(process) = process else {
+            let line = format!(
+                "device {address}, which no process holds, was refused {count} requests by the IOMMU"
+            );
+            return alloc::vec![Action::Log(Level::Warn, line)];
+        };
+        process.refused = process.refused.saturating_add(count);
+        process.problem =
+            format!("its device {address} reached for what is not its own (refused: {})", process.refused);
+        let line = format!("process {}: {}", process.name, process.problem);
+        alloc::vec![Action::Log(Level::Warn, line)]
     }
 
     /// Whether an export can be had.

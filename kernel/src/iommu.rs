@@ -13,7 +13,9 @@
 mod faults;
 mod tables;
 
-pub use faults::{FAULT_VECTOR, dma_faults, event, hold_is_over, interrupt_faults, look, slot};
+pub use faults::{
+    FAULT_VECTOR, dma_faults, event, hold_is_over, interrupt_faults, look, slot, tell_refusals,
+};
 
 use crate::arch::{processors, tlb};
 use crate::error::Error;

@@ -14,7 +14,7 @@
 //! 4. `Call`, and the capabilities attached to it
 //! 5. `Thread` state
 //! 6. `Process` handle table, the list of all processes, the reaper's list, the thread of a `Notification`, the
-//!    signaller of a `Timer`, writability of a `MemoryObject`, what a `Process` left
+//!    signaller of a `Timer`, writability of a `MemoryObject`, what a `Process` left, whom refusals are told
 //! 7. run queues, timer heaps
 //! 8. configuration space, I/O APICs, IOMMUs, the vector table
 //! 9. kernel space, frame bitmap, heap classes, log ring and serial port

@@ -405,3 +405,22 @@ fn what_is_being_started_or_waits_is_not_waited_for() {
     let actions = system.ended(DRIVER, killed(5), at(2));
     assert!(actions.contains(&Action::Power(Goal::Reboot)), "{actions:?}");
 }
+
+#[test]
+fn refusals_of_a_device_are_the_problem_of_who_holds_it() {
+    let mut system = running(RestartKind::Always);
+    let address = Address { segment: 0, bus: 0, device: 3, function: 0 };
+    assert_eq!(
+        lines(&system.refused(5, address, 2)),
+        ["process driver: its device 00:03.0 reached for what is not its own (refused: 2)"]
+    );
+    system.refused(5, address, 1);
+    assert_eq!(system.problem(DRIVER), "its device 00:03.0 reached for what is not its own (refused: 3)");
+    assert!(lines(&system.refused(0, address, 1)).concat().contains("which no process holds"));
+    // The next life begins without them.
+    system.ended(DRIVER, killed(5), at(1));
+    system.tick(at(20));
+    system.started(DRIVER, 8, at(21));
+    system.refused(8, address, 1);
+    assert_eq!(system.problem(DRIVER), "its device 00:03.0 reached for what is not its own (refused: 1)");
+}

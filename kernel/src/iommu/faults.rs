@@ -1,9 +1,13 @@
-//! What the units have refused: counted, and told in the log at a bounded rate.
+//! What the units have refused: counted, and told in the log and to the supervisor at a bounded rate.
 
 use super::UNITS;
+use crate::object::notification::Signaller;
 use crate::object::pci_function;
+use crate::scheduler;
+use crate::sync::Lock;
 use crate::time;
 use crate::timers::{self, Deadline, TimerSlot};
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use platform::vtd::{Completeness, Fault, FaultKind};
 
@@ -18,6 +22,8 @@ const LONGEST_HOLD: u64 = 12_800_000_000;
 static DMA: AtomicU64 = AtomicU64::new(0);
 static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
 static HOLD: AtomicU64 = AtomicU64::new(SHORTEST_HOLD);
+/// Who is told of faults.
+static SUPERVISOR: Lock<Option<Arc<Signaller>>> = Lock::new(None);
 static SLOT: TimerSlot = TimerSlot::new();
 
 /// Accesses to memory that were refused. Units do not record all of those that come at once: at least so many.
@@ -44,6 +50,7 @@ fn take() -> Option<(Fault, u32, Completeness)> {
         let of_unit = unit.take_faults(|fault| {
             first.get_or_insert(fault);
             count += 1;
+            pci_function::note_refusal(fault.requester);
             let counter = match fault.kind {
                 FaultKind::Memory(..) => &DMA,
                 FaultKind::Interrupt(_) => &INTERRUPTS,
@@ -57,7 +64,20 @@ fn take() -> Option<(Fault, u32, Completeness)> {
     first.map(|fault| (fault, count, completeness))
 }
 
-/// Counts and logs what the units have recorded; whether there was anything.
+/// From now on signals whenever the log tells of faults.
+pub fn tell_refusals(signaller: Arc<Signaller>) {
+    let before = SUPERVISOR.lock().replace(signaller);
+    drop(before);
+}
+
+fn signal_supervisor() {
+    let signaller = SUPERVISOR.lock().clone();
+    if let Some(thread) = signaller.and_then(|signaller| signaller.signal()) {
+        scheduler::make_ready(thread);
+    }
+}
+
+/// Counts and logs what the units have recorded, and tells the supervisor; whether there was anything.
 pub fn look() -> bool {
     let Some((fault, count, completeness)) = take() else { return false };
     let owner = pci_function::owner_of(fault.requester);
@@ -72,6 +92,7 @@ pub fn look() -> bool {
         }
         (None, _) => log::error!("iommu: {fault}, of nobody; {count} such requests at once{lost}"),
     }
+    signal_supervisor();
     true
 }
 

@@ -28,7 +28,7 @@ use crate::timers::{self, Deadline, TimerSlot};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use capnp::traits::HasTypeId;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use platform::pci::{
     Bar, BarKind, BarState, Configuration, ConfigurationSpace, Function, Functions, InterruptKind,
     MAXIMUM_BARS, PciAddress, Prefetch, Reset, ResetStep, Switch, Width, find_capability, start_reset,
@@ -70,6 +70,8 @@ pub struct PciFunctionState {
     stage: Lock<Stage>,
     timer: TimerSlot,
     owner: AtomicU32,
+    /// Requests of it that the IOMMU refused.
+    refused: AtomicU64,
     claim: Lock<Weak<Claim>>,
     /// The kernel's mapping of the MSI-X table, made once.
     table: Once<Option<Registers>>,
@@ -89,6 +91,7 @@ pub fn init(functions: &Functions) {
                 stage: Lock::new(Stage::Free),
                 timer: TimerSlot::new(),
                 owner: AtomicU32::new(0),
+                refused: AtomicU64::new(0),
                 claim: Lock::new(Weak::new()),
                 table: Once::new(),
             })
@@ -101,9 +104,20 @@ fn all() -> &'static [Arc<PciFunctionState>] {
     FUNCTIONS.get().map_or(&[], Vec::as_slice)
 }
 
+fn with_requester(requester: u16) -> Option<&'static Arc<PciFunctionState>> {
+    all().iter().find(|state| state.function.address.requester() == requester)
+}
+
+/// Counts a request of the function with this requester id that the IOMMU refused.
+pub fn note_refusal(requester: u16) {
+    if let Some(state) = with_requester(requester) {
+        state.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The process that holds the function with this requester id, if one does.
 pub fn owner_of(requester: u16) -> Option<u32> {
-    let state = all().iter().find(|state| state.function.address.requester() == requester)?;
+    let state = with_requester(requester)?;
     Some(state.owner.load(Ordering::Relaxed)).filter(|owner| *owner != 0)
 }
 
@@ -432,6 +446,7 @@ fn write_info(state: &PciFunctionState, mut info: pci_function_info::Builder<'_>
     info.set_interrupt_count(count);
     info.set_owner(state.owner.load(Ordering::Relaxed));
     info.set_claimed(state.is_claimed());
+    info.set_refused(state.refused.load(Ordering::Relaxed));
     info.set_isolated(matches!(state.coverage, Coverage::Unit(_)));
     let mut bars = info.init_bars(MAXIMUM_BARS as u32);
     for (index, bar) in function.bars.iter().enumerate() {
@@ -491,6 +506,12 @@ pub fn invoke_inventory(params: &Params, answer: &mut Answer) -> Result<(), Erro
                 claim.end();
             }
             answer.root::<pci_inventory::revoke_results::Owned>()?;
+            Ok(())
+        }
+        3 => {
+            let Object::Signaller(signaller) = params.capability(0)? else { return Err(Error::WRONG_OBJECT) };
+            iommu::tell_refusals(signaller.clone());
+            answer.root::<pci_inventory::on_refusal_results::Owned>()?;
             Ok(())
         }
         _ => Err(Error::NO_METHOD),

@@ -84,6 +84,8 @@ fn hostile(context: &mut Context) -> Result<()> {
             "hostile: foreign page: intact, the fault was counted",
             "hostile: remapped format: nothing arrived",
             "without the right (reason",
+            "process hostile: its device ",
+            "reached for what is not its own (refused: ",
         ],
     )
 }
