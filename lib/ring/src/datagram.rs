@@ -1,4 +1,4 @@
-//! Datagrams of one UDP socket, both ways, as records in the two byte rings of a [`stream`](crate::stream).
+//! Datagrams of one UDP socket, both ways, as records in the two byte rings of a [`stream`].
 //!
 //! # Layout
 //!
