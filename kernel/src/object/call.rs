@@ -124,7 +124,7 @@ impl Call {
     }
 
     /// Its changing part.
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self) -> spin::mutex::SpinMutexGuard<'_, Inner, crate::sync::AnswerShootdowns> {
         self.inner.lock()
     }
