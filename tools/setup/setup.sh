@@ -52,11 +52,14 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 1
 fi
 
-packages=$(missing)
-if [ -n "$packages" ]; then
-    # shellcheck disable=SC2086 # a list of words
-    "$here/install.sh" $packages
-fi
+# Twice, since what is installed may push out a package of another release that was there and is needed as well.
+for _ in 1 2; do
+    packages=$(missing)
+    if [ -n "$packages" ]; then
+        # shellcheck disable=SC2086 # a list of words
+        "$here/install.sh" $packages
+    fi
+done
 left=$(missing)
 if [ -n "$left" ]; then
     echo "These packages are installed, but what is needed of them is still missing: $left" >&2

@@ -47,10 +47,7 @@ impl Hook {
 
     /// The answer to an order, without its `ok`.
     pub fn order(&mut self, order: &str) -> Result<String> {
-        self.channel.send(order)?;
-        let answer = self.channel.receive()?;
-        let answer = answer.strip_prefix("ok").with_context(|| format!("{order}: {answer}"))?;
-        Ok(answer.trim().to_owned())
+        self.channel.order(order)
     }
 
     /// Guest time, and how a process is.

@@ -57,6 +57,14 @@ impl Channel {
         Ok(())
     }
 
+    /// Gives the test hook in the guest an order; its answer, without the `ok`.
+    pub fn order(&mut self, order: &str) -> Result<String> {
+        self.send(order)?;
+        let answer = self.receive()?;
+        let answer = answer.strip_prefix("ok").with_context(|| format!("{order}: {answer}"))?;
+        Ok(answer.trim().to_owned())
+    }
+
     /// Waits for the next line.
     pub fn receive(&mut self) -> Result<String> {
         let left = self.deadline.saturating_duration_since(Instant::now());

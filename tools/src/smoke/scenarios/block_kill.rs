@@ -129,7 +129,7 @@ fn kill(context: &mut Context, case: &Case) -> Result<()> {
         while uptime(&mut hook)? < since + RUN {
             thread::sleep(Duration::from_millis(1));
         }
-        order(&mut hook, &format!("kill {}", case.process))?;
+        hook.order(&format!("kill {}", case.process))?;
         running(&mut guest, &format!("block-load: checked {}", number + 1))?;
     }
     running(&mut guest, "block-load: running")?;
@@ -156,20 +156,13 @@ pub(super) fn running(guest: &mut crate::guest::Guest, text: &str) -> Result<Str
     Ok(line)
 }
 
-pub(super) fn order(hook: &mut Channel, order: &str) -> Result<String> {
-    hook.send(order)?;
-    let answer = hook.receive()?;
-    let answer = answer.strip_prefix("ok").with_context(|| format!("{order}: {answer}"))?;
-    Ok(answer.trim().to_owned())
-}
-
 fn number(words: &str, name: &str) -> Result<u64> {
     let word = words.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     Ok(word.with_context(|| format!("no {name} in {words:?}"))?.parse()?)
 }
 
 fn uptime(hook: &mut Channel) -> Result<Duration> {
-    Ok(Duration::from_nanos(number(&order(hook, "status")?, "uptime-ns")?))
+    Ok(Duration::from_nanos(number(&hook.order("status")?, "uptime-ns")?))
 }
 
 /// What is counted: names and numbers, and how far each may be from what it was.
@@ -178,12 +171,12 @@ type Usage = Vec<(String, u64, u64)>;
 fn usage(hook: &mut Channel, process: &str) -> Result<Usage> {
     let mut all = vec![];
     for process in [process, "block-load", "init"] {
-        let words = order(hook, &format!("usage {process}"))?;
+        let words = hook.order(&format!("usage {process}"))?;
         for (what, slack) in [("handles", KEPT_CALLS), ("threads", 0), ("dma-pages", 0)] {
             all.push((format!("{process} {what}"), number(&words, what)?, slack));
         }
     }
-    all.push(("free frames".into(), number(&order(hook, "status")?, "free-frames")?, SLACK));
+    all.push(("free frames".into(), number(&hook.order("status")?, "free-frames")?, SLACK));
     Ok(all)
 }
 

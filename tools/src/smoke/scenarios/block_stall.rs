@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     block::create,
-    block_kill::{check_image, order, running},
+    block_kill::{check_image, running},
 };
 use crate::{
     guest::Qmp,
@@ -47,7 +47,7 @@ fn stall(context: &mut Context) -> Result<()> {
     let stalled = check_image(&std::fs::read(&image)?, BLOCK_BYTES).context("the image after the stall")?;
     // The load reads all blocks back when it has lost a driver: until then it was served by one and the same.
     ensure!(!guest.lines().iter().any(|line| line.contains("block-load: checked")), "the driver ended");
-    order(&mut hook, "kill nvme")?;
+    hook.order("kill nvme")?;
     running(&mut guest, "block-load: checked 1")?;
     running(&mut guest, "block-load: running")?;
     qmp.execute("quit", json!({}))?;

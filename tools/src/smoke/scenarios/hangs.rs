@@ -103,14 +103,14 @@ fn hangs(context: &mut Context) -> Result<()> {
         hook.wait_for("ok")?;
         wait_killed(&mut guest, process, "missed 4 heartbeats of 300 ms, it is paused")?;
         live::wait_healthy(address, context.deadline()).with_context(|| format!("after {process} hung"))?;
-        while !order(&mut hook, "status")?.contains(&format!(" {process}=running/{}/", before + 1)) {
+        while !hook.order("status")?.contains(&format!(" {process}=running/{}/", before + 1)) {
             ensure!(Instant::now() < context.deadline(), "{process} does not come back");
         }
     }
     guest.wait_until("the end of the follower", |line| {
         line.contains("process follower (") && line.contains("ended with nvme, restarting with it")
     })?;
-    while !order(&mut hook, "status")?.contains(" follower=running/1/") {
+    while !hook.order("status")?.contains(" follower=running/1/") {
         ensure!(Instant::now() < context.deadline(), "the follower does not come back");
     }
     ensure!(restarts(&mut hook, "busy")? == 0, "a process that answers was ended");
@@ -151,14 +151,9 @@ fn evidence(body: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn order(hook: &mut Channel, order: &str) -> Result<String> {
-    hook.send(order)?;
-    hook.receive()
-}
-
 /// How often a process was started again.
 fn restarts(hook: &mut Channel, process: &str) -> Result<u32> {
-    let status = order(hook, "status")?;
+    let status = hook.order("status")?;
     let row = status.split(' ').find_map(|word| word.strip_prefix(process)?.strip_prefix('='));
     let row = row.with_context(|| format!("no {process} in {status}"))?;
     Ok(row.split('/').nth(1).context("no count of restarts")?.parse()?)

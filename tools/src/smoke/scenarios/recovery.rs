@@ -120,16 +120,9 @@ struct Hook {
 }
 
 impl Hook {
-    fn order(&mut self, order: &str) -> Result<String> {
-        self.channel.send(order)?;
-        let answer = self.channel.receive()?;
-        let answer = answer.strip_prefix("ok").with_context(|| format!("{order}: {answer}"))?;
-        Ok(answer.trim().to_owned())
-    }
-
     /// The words of the answer of the order `status`, by name.
     fn status(&mut self) -> Result<BTreeMap<String, String>> {
-        let answer = self.order("status")?;
+        let answer = self.channel.order("status")?;
         let words = answer.split(' ').filter_map(|word| word.split_once('='));
         Ok(words.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
@@ -149,7 +142,7 @@ impl Hook {
     fn kill_and_wait(&mut self, process: &str, address: SocketAddr, deadline: Instant) -> Result<Duration> {
         let restarts = self.restarts(process)?;
         let killed = self.uptime()?;
-        self.order(&format!("kill {process}"))?;
+        self.channel.order(&format!("kill {process}"))?;
         live::wait_healthy(address, deadline)
             .with_context(|| format!("after {process} was killed for the {}. time", restarts + 1))?;
         let took = self.uptime()?.saturating_sub(killed);
@@ -161,7 +154,7 @@ impl Hook {
     fn usage(&mut self) -> Result<Usage> {
         let mut processes = BTreeMap::new();
         for process in PROCESSES {
-            processes.insert(process, self.order(&format!("usage {process}"))?);
+            processes.insert(process, self.channel.order(&format!("usage {process}"))?);
         }
         let free = self.status()?.get("free-frames").context("no free frames")?.parse()?;
         Ok(Usage { processes, free })

@@ -120,6 +120,7 @@ fn survive(context: &mut Context, nic: Nic, kills: u64) -> Result<()> {
     machine.nic = Some(nic);
     let mut guest = context.start(machine, &[PORT])?;
     let mut hook = guest.hook()?;
+    hook.wait_for("hook ready")?;
     guest.wait_for("stream: listening")?;
     let request = Request { seed: 0x5eed, down: (kills + 1) * DOWN_STEP, up: (kills + 1) * UP_STEP };
     let patience = context.deadline().saturating_duration_since(Instant::now());
@@ -129,7 +130,7 @@ fn survive(context: &mut Context, nic: Nic, kills: u64) -> Result<()> {
     let up = Direction::start(stream, move |stream, _| upload(stream, request, &pace));
     for kill in 1..=kills {
         down.wait_until(kill * DOWN_STEP, context.deadline()).context("the download")?;
-        order(&mut hook, "kill virtio-net")?;
+        hook.order("kill virtio-net")?;
         // What was on its way may be enough for the next step: each kill is to hit a life of its own.
         wait_for_life(&mut hook, kill, context.deadline())?;
     }
@@ -148,7 +149,7 @@ fn survive(context: &mut Context, nic: Nic, kills: u64) -> Result<()> {
 /// Waits until the driver runs again after so many kills.
 fn wait_for_life(hook: &mut Channel, kills: u64, deadline: Instant) -> Result<()> {
     let life = format!("virtio-net=running/{kills}/");
-    while !order(hook, "status")?.contains(&life) {
+    while !hook.order("status")?.contains(&life) {
         ensure!(Instant::now() < deadline, "the driver does not run again after {kills} kills");
         thread::sleep(LOOK);
     }
@@ -235,18 +236,6 @@ impl<T: Send + 'static> Direction<T> {
             Err(_) => bail!("the client panicked"),
         }
     }
-}
-
-fn order(hook: &mut Channel, order: &str) -> Result<String> {
-    hook.send(order)?;
-    let answer = loop {
-        let answer = hook.receive()?;
-        if answer != "hook ready" {
-            break answer;
-        }
-    };
-    let answer = answer.strip_prefix("ok").with_context(|| format!("{order}: {answer}"))?;
-    Ok(answer.trim().to_owned())
 }
 
 #[cfg(test)]
