@@ -15,7 +15,7 @@ pub type TimerQueue = TimerHeap<Deadline>;
 
 /// What happens at a deadline.
 pub enum Deadline {
-    /// The thread's wait is over.
+    /// The thread's wait is over, or was over before.
     Thread(Arc<Thread>),
     /// The timer signals.
     Timer(Arc<Timer>),
@@ -39,10 +39,16 @@ impl TimerSlot {
         Self { processor: AtomicU32::new(0), position: AtomicUsize::new(NOT_ARMED) }
     }
 
+    /// Whether it is in a queue.
+    #[inline]
+    pub fn is_armed(&self) -> bool {
+        self.position.load(Ordering::Relaxed) != NOT_ARMED
+    }
+
     /// Takes the deadline out of its queue, if it is in one.
     #[inline]
     pub fn cancel(&self) {
-        if self.position.load(Ordering::Relaxed) != NOT_ARMED {
+        if self.is_armed() {
             self.remove();
         }
     }

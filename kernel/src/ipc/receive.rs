@@ -7,7 +7,7 @@ use crate::object::Object;
 use crate::object::call::Phase;
 use crate::object::endpoint::Endpoint;
 use crate::object::thread::{ReceivesFrom, State, Thread};
-use crate::{scheduler, time, timers};
+use crate::{scheduler, time};
 use abi::{Event, MessageInfo, NO_DEADLINE, NULL_HANDLE, Status};
 use alloc::sync::Arc;
 use collections::SlotTable;
@@ -203,9 +203,7 @@ fn try_receive(cpu: &Cpu, thread: &Thread, source: Source, deadline: u64) -> Rec
     thread.deadline.store(deadline, Ordering::Relaxed);
     *state = State::Receiving(endpoint.as_deref().map_or(ReceivesFrom::NOTHING, ReceivesFrom::endpoint));
     let Some(own) = cpu.take_thread() else { return Received::Waits };
-    if deadline != NO_DEADLINE
-        && timers::arm(&own.timer, deadline, timers::Deadline::Thread(own.clone())).is_err()
-    {
+    if deadline != NO_DEADLINE && own.arm_deadline(deadline).is_err() {
         // Without room for the deadline the wait ends at once.
         own.notification.end_wait();
         *state = State::Running(cpu.index);

@@ -29,8 +29,8 @@ use crate::error::Error;
 use crate::list::{Linked, Links};
 use crate::message::{Answer, Params};
 use crate::sync::Lock;
-use crate::timers::TimerSlot;
-use abi::{Event, Status};
+use crate::timers::{self, Deadline, TimerSlot};
+use abi::{Event, NO_DEADLINE, Status};
 use alloc::sync::Arc;
 use capnp::traits::HasTypeId;
 use core::cell::UnsafeCell;
@@ -116,6 +116,8 @@ pub struct Thread {
     pub processor: AtomicU32,
     /// Its place among the deadlines.
     pub timer: TimerSlot,
+    /// Deadline of that entry, if there is one; written under the state lock.
+    armed: AtomicU64,
     /// Deadline of the wait that it is in.
     pub deadline: AtomicU64,
     /// Time stamps that it has run for.
@@ -159,6 +161,7 @@ impl Thread {
             priority: AtomicU8::new(process.priority),
             processor: AtomicU32::new(cpu::current().index),
             timer: TimerSlot::new(),
+            armed: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             time: AtomicU64::new(0),
             links: Links::new(),
@@ -256,7 +259,6 @@ impl Thread {
     #[inline(always)]
     fn end_receive(&self) {
         self.notification.end_wait();
-        self.timer.cancel();
     }
 
     /// Wakes the thread for bits of its notification, if it waits. `true`: the caller owns it now.
@@ -268,10 +270,30 @@ impl Thread {
         })
     }
 
-    /// Wakes the thread because its deadline has come. `true`: the caller owns it now.
-    pub fn wake_for_deadline(&self, now: u64) -> bool {
-        if self.deadline.load(Ordering::Relaxed) > now {
-            return false;
+    /// Sees to it that the thread is woken at its deadline, under its state lock. An entry that comes no later is left where it
+    /// is: most waits end by something else, and the next one has a later deadline.
+    pub fn arm_deadline(self: &Arc<Self>, deadline: u64) -> Result<(), Error> {
+        if self.timer.is_armed() {
+            if self.armed.load(Ordering::Relaxed) <= deadline {
+                return Ok(());
+            }
+            self.timer.cancel();
+        }
+        self.armed.store(deadline, Ordering::Relaxed);
+        timers::arm(&self.timer, deadline, Deadline::Thread(self.clone()))
+    }
+
+    /// The entry of [`Self::arm_deadline`] has come. It may be that of an earlier wait: then the present one is given its own.
+    /// `true`: the thread's deadline has come, too, and the caller owns it now.
+    pub fn wake_for_deadline(self: &Arc<Self>, now: u64) -> bool {
+        {
+            let state = self.state.lock();
+            let State::Receiving(_) = *state else { return false };
+            let deadline = self.deadline.load(Ordering::Relaxed);
+            // Without room for the entry the wait ends now.
+            if deadline > now && (deadline == NO_DEADLINE || self.arm_deadline(deadline).is_ok()) {
+                return false;
+            }
         }
         self.wake(|thread| {
             // SAFETY: `wake` has claimed the thread.
