@@ -3,9 +3,11 @@
 //! | from | what |
 //! |---|---|
 //! | direct map offset | all RAM, 2 MiB pages, never executable |
-//! | [`DEVICES`] | device registers, uncached, handed out upwards |
-//! | [`STACKS`] | kernel stacks, each with an unmapped guard page below |
 //! | the image's link address | code, constants and data, each with its own protection |
+//! | [`STACKS`] | kernel stacks, each with an unmapped guard page below |
+//! | [`DEVICES`] | device registers, uncached, handed out upwards |
+//!
+//! All but the direct map lie close together, so that a walk through the tables touches few of them.
 
 use super::page_table::{Access, MapError, Root};
 use super::{PAGE, PhysicalAddress, frames};
@@ -13,12 +15,12 @@ use crate::sync::Lock;
 use core::ptr::NonNull;
 use limine::memmap;
 
-/// Start of the kernel's device mappings.
-pub const DEVICES: u64 = 0xffff_d000_0000_0000;
-const DEVICES_SIZE: u64 = 1 << 34;
 /// Start of the kernel's stacks.
-pub const STACKS: u64 = 0xffff_d800_0000_0000;
-const STACKS_SIZE: u64 = 1 << 34;
+pub const STACKS: u64 = 0xffff_ffff_a000_0000;
+const STACKS_SIZE: u64 = 256 << 20;
+/// Start of the kernel's device mappings: room for the configuration space of a thousand buses, and little else is large.
+pub const DEVICES: u64 = STACKS + STACKS_SIZE;
+const DEVICES_SIZE: u64 = 0xffff_ffff_ffff_f000 - DEVICES;
 const LARGE_PAGE: u64 = 2 << 20;
 
 struct KernelSpace {

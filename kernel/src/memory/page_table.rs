@@ -1,6 +1,10 @@
 //! Four-level page tables, reached through the direct map.
 
 use super::{PAGE, PhysicalAddress, frames, zero_page};
+use core::{
+    ptr,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use x86_64::structures::paging::{PageTable, PageTableFlags as Flags};
 
 /// What a page may be used for.
@@ -167,12 +171,16 @@ impl Root {
         Ok(())
     }
 
-    /// Removes the mappings of neighbouring pages, where there are any. The caller flushes TLBs.
+    /// Removes the mappings of neighbouring pages, where there are any, and tells of those that a TLB may hold. The caller
+    /// flushes TLBs.
+    ///
+    /// A page that was never accessed is in none: a processor keeps no translation whose accessed flag is not set, and sets it
+    /// by an atomic access to the entry [Intel SDM 3A 4.8, 4.10.2.3].
     ///
     /// # Safety
     ///
     /// The caller owns this root's tables.
-    pub unsafe fn unmap(self, start: u64, pages: u64) {
+    pub unsafe fn unmap(self, start: u64, pages: u64, mut accessed: impl FnMut(u64)) {
         let mut page = 0;
         while page < pages {
             let first = start + page * PAGE;
@@ -180,8 +188,14 @@ impl Root {
             // SAFETY: as the caller says.
             if let Some(table) = unsafe { self.find_leaf_table(first) } {
                 for number in 0..together {
-                    // SAFETY: the table belongs to this root.
-                    unsafe { entry(table.0, first + number * PAGE, 0) }.set_unused();
+                    let address = first + number * PAGE;
+                    // SAFETY: the table belongs to this root, and nobody else writes the entry but processors that set flags.
+                    let entry = unsafe { AtomicU64::from_ptr(ptr::from_mut(entry(table.0, address, 0)).cast()) };
+                    // Processors that have the root loaded may set the flag at any time until the entry is gone.
+                    let before = Flags::from_bits_truncate(entry.swap(0, Ordering::Relaxed));
+                    if before.contains(Flags::ACCESSED) {
+                        accessed(address);
+                    }
                 }
             }
             page += together;

@@ -205,11 +205,10 @@ impl AddressSpace {
 
     /// Removes page table entries and flushes them everywhere. The mappings' lock is held.
     fn clear(&self, start: u64, pages: u64) {
+        let mut removed = tlb::Removed::new(self.root);
         // SAFETY: the tables are guarded by the lock that the caller holds.
-        unsafe { self.root.unmap(start, pages) };
-        if pages > 0 {
-            tlb::shoot_down(self.root, start, pages);
-        }
+        unsafe { self.root.unmap(start, pages, |page| removed.add(page)) };
+        removed.shoot_down();
     }
 
     /// Removes the mapping that starts at `address`.

@@ -5,10 +5,14 @@ use core::cell::{Cell, RefCell};
 use abi::PAGE_SIZE;
 use capnp::Error;
 
-/// The region of mappings. The heap and the pages of Calls lie below it, the boot package of the
-/// first process above.
-const START: u64 = 0x3000_0000_0000;
-const END: u64 = 0x4000_0000_0000;
+/// The region of mappings: near the image, so that they share page tables. Below it lie the pages of Calls, above it the
+/// heap.
+const START: u64 = 0x1100_0000;
+const END: u64 = 0x3000_0000;
+
+/// The region for what finds no room in that one. Above it lies the boot package of the first process.
+const FAR_START: u64 = 0x3000_0000_0000;
+const FAR_END: u64 = 0x4000_0000_0000;
 
 /// Pages behind each mapping that stay free, so that running past its end faults.
 const GUARD_PAGES: u64 = 1;
@@ -27,7 +31,7 @@ impl Range {
     }
 }
 
-/// The addresses of the region that are free. Ranges that were freed are used again first, so that the page
+/// The addresses of the regions that are free. Ranges that were freed are used again first, so that the page
 /// tables behind them are.
 pub(crate) struct AddressRanges {
     /// Everything from here on was never used.
@@ -53,9 +57,12 @@ impl AddressRanges {
             }
             return Ok(Range { start, bytes });
         }
-        let start = self.unused.get();
+        let mut start = self.unused.get();
+        if start <= END && start + bytes > END {
+            start = FAR_START;
+        }
         let end = start + bytes;
-        if end > END {
+        if end > FAR_END {
             return Err(Error::overloaded("no addresses are left for a mapping".into()));
         }
         self.unused.set(end);
@@ -110,11 +117,17 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_fit_near_is_put_far_away() {
+        let ranges = AddressRanges::new();
+        let pages = ((END - START) / PAGE_SIZE as u64) as u32;
+        assert_eq!(ranges.reserve(pages - 1).unwrap().start(), START);
+        assert_eq!(ranges.reserve(1).unwrap().start(), FAR_START);
+    }
+
+    #[test]
     fn a_region_that_is_used_up_is_an_error() {
         let ranges = AddressRanges::new();
-        for _ in 0..1 {
-            assert!(ranges.reserve(u32::MAX).is_ok());
-        }
+        assert!(ranges.reserve(u32::MAX).is_ok());
         assert!(ranges.reserve(u32::MAX).is_err());
     }
 }

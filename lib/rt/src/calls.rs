@@ -41,7 +41,7 @@ const MAXIMUM_WAITING: usize = 1024;
 
 /// Where the pages of the Call objects are mapped.
 #[cfg(target_os = "none")]
-const PAGES_START: u64 = 0x2000_0000_0000;
+const PAGES_START: u64 = 0x1000_0000;
 
 /// One Call object.
 struct Slot {

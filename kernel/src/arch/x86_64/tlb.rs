@@ -42,31 +42,63 @@ fn flush_as_asked(cpu: &Cpu) {
     cpu.shootdown.requested.store(false, Ordering::Release);
 }
 
-/// Removes the translations of `pages` pages from `address` on from all processors that have `root` loaded.
-/// The page table entries must be gone already.
-pub fn shoot_down(root: Root, address: u64, pages: u64) {
-    // Orders the caller's page table writes before the look at who has the root loaded; a processor
-    // that loads it later starts with an empty TLB and the new entries.
-    fence(Ordering::SeqCst);
-    let here = cpu::current();
-    let is_target = |cpu: &&Cpu| cpu.index != here.index && cpu.loaded_root() == root;
-    for cpu in cpu::all().filter(is_target) {
-        cpu.shootdown.requested.store(true, Ordering::Release);
-        super::processors::send(cpu, super::traps::SHOOTDOWN_VECTOR);
+/// Pages that are flushed one by one; more than these are flushed with all others.
+const SINGLE_PAGES: usize = 32;
+
+/// Pages whose entries have been removed and whose translations some processor may still hold.
+pub struct Removed {
+    root: Root,
+    /// The first of them.
+    pages: [u64; SINGLE_PAGES],
+    count: usize,
+}
+
+impl Removed {
+    /// None yet.
+    #[inline]
+    pub const fn new(root: Root) -> Self {
+        Self { root, pages: [0; SINGLE_PAGES], count: 0 }
     }
-    if here.loaded_root() == root {
-        if pages > 16 {
-            tlb::flush_all();
-        } else {
-            for page in 0..pages {
-                tlb::flush(x86_64::VirtAddr::new(address + page * crate::memory::PAGE));
+
+    /// One more, whose page table entry is gone.
+    #[inline]
+    pub fn add(&mut self, address: u64) {
+        if let Some(place) = self.pages.get_mut(self.count) {
+            *place = address;
+        }
+        self.count += 1;
+    }
+
+    /// Removes their translations from all processors that have the root loaded.
+    pub fn shoot_down(self) {
+        let Self { root, pages, count } = self;
+        if count == 0 {
+            return;
+        }
+        // Orders the caller's page table writes before the look at who has the root loaded; a processor
+        // that loads it later starts with an empty TLB and the new entries.
+        fence(Ordering::SeqCst);
+        let here = cpu::current();
+        let is_target = |cpu: &&Cpu| cpu.index != here.index && cpu.loaded_root() == root;
+        for cpu in cpu::all().filter(is_target) {
+            cpu.shootdown.requested.store(true, Ordering::Release);
+            super::processors::send(cpu, super::traps::SHOOTDOWN_VECTOR);
+        }
+        if here.loaded_root() == root {
+            match pages.get(..count) {
+                Some(pages) => {
+                    for page in pages {
+                        tlb::flush(x86_64::VirtAddr::new(*page));
+                    }
+                }
+                None => tlb::flush_all(),
             }
         }
-    }
-    for cpu in cpu::all().filter(is_target_that_waits(here.index)) {
-        while cpu.shootdown.requested.load(Ordering::Acquire) {
-            answer();
-            core::hint::spin_loop();
+        for cpu in cpu::all().filter(is_target_that_waits(here.index)) {
+            while cpu.shootdown.requested.load(Ordering::Acquire) {
+                answer();
+                core::hint::spin_loop();
+            }
         }
     }
 }

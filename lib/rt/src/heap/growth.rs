@@ -17,9 +17,9 @@ use crate::{
     syscall,
 };
 
-/// Where the heap starts; it ends before the pages of the Calls.
-const START: u64 = 0x1000_0000_0000;
-const END: u64 = 0x2000_0000_0000;
+/// Where the heap starts, above the mappings; it ends before those that are far away.
+const START: u64 = 0x3000_0000;
+const END: u64 = 0x3000_0000_0000;
 
 /// Pages by which the heap grows, if the process has so many left and no single allocation needs more.
 const STEP_PAGES: u32 = 16;
