@@ -113,6 +113,9 @@ struct ThreadEvidence {
   registers @4 :List(UInt64);      # rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 to r15
   stack @5 :Data;                  # from the stack pointer up, at most 512 bytes
   message @6 :List(UInt64);        # the first words of its message buffer: of what it sent or received last
+  receivedInterface @7 :UInt64;    # the call that it received last: 0 when it received none
+  receivedMethod @8 :UInt16;
+  receivedAnswered @9 :Bool;       # or given up
 }
 
 enum CallKind {
@@ -121,11 +124,10 @@ enum CallKind {
 }
 
 struct CallEvidence {
-  # What the kernel knows of a call without having written anything down for this: a call that was received at once left only
-  # its message.
+  # A call in flight.
   kind @0 :CallKind;
-  process @1 :UInt32;              # the other side, 0 when it is not known
-  badge @2 :UInt64;                # these three of a call that waited for its receiver, else 0
+  process @1 :UInt32;              # the other side, 0 when it is not known: who received a call that was made
+  badge @2 :UInt64;                # of a call that waited for its receiver, else 0
   interface @3 :UInt64;
   method @4 :UInt16;
   message @5 :List(UInt64);        # the first words of the request

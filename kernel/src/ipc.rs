@@ -94,6 +94,8 @@ fn start(
             let mut inner = call.lock();
             inner.phase = Phase::Delivered;
             inner.client = client.take();
+            inner.interface = request.interface;
+            inner.info = request.info;
             drop(inner);
             Ok(Started::Delivered(receiver))
         }
@@ -130,12 +132,12 @@ fn deliver(
     let own = receiver.base_priority.load(Ordering::Relaxed);
     receiver.priority.store(request.priority.max(own), Ordering::Relaxed);
     // SAFETY: the receiver is claimed.
-    let registers = unsafe { &mut receiver.context_mut().registers };
-    registers.rax = Event::Call as u64;
-    registers.rdi = badge;
-    registers.rsi = request.interface;
-    registers.rdx = request.info.0;
-    registers.r8 = u64::from(reply);
+    let results = unsafe { &mut receiver.context_mut().results };
+    results.rax = Event::Call as u64;
+    results.rdi = badge;
+    results.rsi = request.interface;
+    results.rdx = request.info.0;
+    results.r8 = u64::from(reply);
     Ok(())
 }
 

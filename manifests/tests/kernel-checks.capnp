@@ -15,6 +15,8 @@ const manifest :Manifest = (
         (name = "kernel-log", kernel = kernelLog),
         (name = "clock", kernel = clock),
         (name = "control", supervisor = control),
+        (name = "evidence", supervisor = evidence),
+        (name = "status", supervisor = status),
         (name = "boot-package", supervisor = bootPackage),
         (name = "process-manager", kernel = processManager),
         (name = "system-info", kernel = systemInfo),

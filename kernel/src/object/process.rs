@@ -313,6 +313,7 @@ impl Process {
                 thread.wake_for_deadline(u64::MAX);
             }
             State::Calling => {
+                self.note_own_call(thread);
                 // If nobody waits for the call any more, whoever answered it sees that the process is dying.
                 if let Some(waiter) = thread.call.cancel().flatten() {
                     *waiter.state.lock() = State::Dead;

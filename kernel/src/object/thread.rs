@@ -192,7 +192,7 @@ impl Thread {
         unsafe { &mut *self.context.get() }
     }
 
-    /// Writes the result of a system call that ends with a status and a message.
+    /// Writes the result of a system call that ends with a status and perhaps a message.
     ///
     /// # Safety
     ///
@@ -200,15 +200,12 @@ impl Thread {
     #[inline]
     pub unsafe fn set_answer(&self, status: Status, info: abi::MessageInfo) {
         // SAFETY: by the caller's word.
-        let registers = unsafe { &mut self.context_mut().registers };
-        registers.rax = status as u64;
-        registers.rdx = info.0;
-        registers.rdi = 0;
-        registers.rsi = 0;
-        registers.r8 = 0;
+        let results = unsafe { &mut self.context_mut().results };
+        results.rax = status as u64;
+        results.rdi = info.0;
     }
 
-    /// Writes the result of a receive.
+    /// Writes the result of a receive that brings no call.
     ///
     /// # Safety
     ///
@@ -216,12 +213,9 @@ impl Thread {
     #[inline]
     pub unsafe fn set_event(&self, event: Event, value: u64) {
         // SAFETY: by the caller's word.
-        let registers = unsafe { &mut self.context_mut().registers };
-        registers.rax = event as u64;
-        registers.rdi = value;
-        registers.rsi = 0;
-        registers.rdx = 0;
-        registers.r8 = 0;
+        let results = unsafe { &mut self.context_mut().results };
+        results.rax = event as u64;
+        results.rdi = value;
     }
 
     /// Takes the thread out of its wait, under its state lock: it is the caller's to run or to make

@@ -10,7 +10,7 @@
 //! | number | name | rdi | rsi | rdx | r8 | r9 | results |
 //! |---|---|---|---|---|---|---|---|
 //! | 0 | [`Syscall::Close`] | handle | | | | | rax = [`Status`] |
-//! | 1 | [`Syscall::Call`] | target | interface id | [`MessageInfo`] | | | rax = [`Status`], rdx = [`MessageInfo`] of the answer |
+//! | 1 | [`Syscall::Call`] | target | interface id | [`MessageInfo`] | | | rax = [`Status`], rdi = [`MessageInfo`] of the answer |
 //! | 2 | [`Syscall::ReplyReceive`] | reply, or 0 | [`Status`] | [`MessageInfo`] | endpoint, or 0, acknowledged << 32 | deadline | an event |
 //! | 3 | [`Syscall::Reply`] | reply | [`Status`] | [`MessageInfo`] | | | rax = [`Status`] |
 //! | 4 | [`Syscall::Submit`] | call, target << 32 | interface id | [`MessageInfo`] | | | rax = [`Status`] |
@@ -19,7 +19,7 @@
 //! | 7 | [`Syscall::Signal`] | notification or signaller | bits | | | | rax = [`Status`] |
 //! | 8 | [`Syscall::Yield`] | | | | | | rax = [`Status`] |
 //! | 9 | [`Syscall::Exit`] | code | [`ExitScope`] | | | | |
-//! | 10 | [`Syscall::PortRead`] | I/O port range | offset, width << 16 | | | | rax = [`Status`], rdx = value |
+//! | 10 | [`Syscall::PortRead`] | I/O port range | offset, width << 16 | | | | rax = [`Status`], rdi = value |
 //! | 11 | [`Syscall::PortWrite`] | I/O port range | offset, width << 16 | value | | | rax = [`Status`] |
 //! | 12 | [`Syscall::SubmitYield`] | call, target << 32 | interface id | [`MessageInfo`] | | | rax = [`Status`] |
 //!

@@ -79,6 +79,19 @@ pub struct Thread {
     pub stack: Vec<u8>,
     /// The start of its message buffer.
     pub message: Vec<u64>,
+    /// The call that it received last.
+    pub received: Option<Received>,
+}
+
+/// The call that a thread received last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Received {
+    /// Interface id.
+    pub interface: u64,
+    /// Number of the method.
+    pub method: u16,
+    /// Whether it was answered, or given up.
+    pub answered: bool,
 }
 
 /// A call that was in flight.
@@ -88,9 +101,9 @@ pub struct Call {
     pub kind: &'static str,
     /// The other side, empty when it is not known.
     pub process: String,
-    /// Of a call that waited for its receiver.
+    /// Interface id.
     pub interface: u64,
-    /// Of a call that waited for its receiver.
+    /// Number of the method.
     pub method: u16,
     /// The start of the request.
     pub message: Vec<u64>,
@@ -135,6 +148,11 @@ fn thread(from: thread_evidence::Reader<'_>) -> Result<Thread, Error> {
         registers: from.get_registers()?.iter().take(REGISTERS.len()).collect(),
         stack: from.get_stack()?.iter().take(8 * MAXIMUM_LIST).copied().collect(),
         message: from.get_message()?.iter().take(MAXIMUM_LIST).collect(),
+        received: (from.get_received_interface() != 0).then(|| Received {
+            interface: from.get_received_interface(),
+            method: from.get_received_method(),
+            answered: from.get_received_answered(),
+        }),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::syscall::EventRegisters;
 
 /// The kernel's side of the system calls.
 pub(crate) trait Kernel {
-    /// A system call that returns at most rax and rdx.
+    /// A system call that returns at most rax and rdi.
     fn simple(&self, number: Syscall, arguments: [u64; 4]) -> (u64, u64);
     /// A system call that returns an event.
     fn event(&self, number: Syscall, arguments: [u64; 5]) -> EventRegisters;

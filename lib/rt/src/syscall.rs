@@ -116,8 +116,8 @@ pub(crate) fn close(handle: u32) {
 
 /// Calls and waits for the answer, both in the thread's message buffer.
 pub(crate) fn call(target: u32, interface: u64, info: MessageInfo) -> (Status, MessageInfo) {
-    let (rax, rdx) = machine::simple(Syscall::Call, [u64::from(target), interface, info.0, 0]);
-    (Status::from_raw(rax), MessageInfo(rdx))
+    let (rax, rdi) = machine::simple(Syscall::Call, [u64::from(target), interface, info.0, 0]);
+    (Status::from_raw(rax), MessageInfo(rdi))
 }
 
 /// What a receive waits for.
@@ -197,10 +197,10 @@ pub(crate) fn exit(code: i64) -> ! {
 /// Reads `width` bytes of a port.
 pub(crate) fn port_read(ports: u32, offset: u16, width: u8) -> Result<u32, Status> {
     let location = u64::from(offset) | u64::from(width) << 16;
-    let (rax, rdx) = machine::simple(Syscall::PortRead, [u64::from(ports), location, 0, 0]);
+    let (rax, rdi) = machine::simple(Syscall::PortRead, [u64::from(ports), location, 0, 0]);
     match Status::from_raw(rax) {
         // A port is at most 4 bytes wide.
-        Status::Ok => Ok(rdx as u32),
+        Status::Ok => Ok(rdi as u32),
         status => Err(status),
     }
 }
@@ -224,7 +224,7 @@ mod machine_x86_64 {
 
     use super::EventRegisters;
 
-    /// A system call that returns at most rax and rdx; the arguments are rdi, rsi, rdx and r8.
+    /// A system call that returns at most rax and rdi; the arguments are rdi, rsi, rdx and r8.
     #[inline(always)]
     pub(super) fn simple(number: Syscall, arguments: [u64; 4]) -> (u64, u64) {
         let [rdi, rsi, rdx, r8] = arguments;
@@ -235,9 +235,9 @@ mod machine_x86_64 {
             asm!(
                 "syscall",
                 inlateout("rax") number as u64 => status,
-                inlateout("rdi") rdi => _,
+                inlateout("rdi") rdi => value,
                 inlateout("rsi") rsi => _,
-                inlateout("rdx") rdx => value,
+                inlateout("rdx") rdx => _,
                 inlateout("r8") r8 => _,
                 clobber_abi("sysv64"),
                 options(nostack),

@@ -33,8 +33,8 @@ pub fn call(target: u32, interface: u64, info: MessageInfo) -> (u64, MessageInfo
     // SAFETY: changes only the thread's message buffer, which no reference covers.
     unsafe {
         asm!("syscall", inlateout("rax") Syscall::Call as u64 => status,
-            inlateout("rdi") u64::from(target) => _, inlateout("rsi") interface => _,
-            inlateout("rdx") info.0 => answer, clobber_abi("sysv64"), options(nostack));
+            inlateout("rdi") u64::from(target) => answer, inlateout("rsi") interface => _,
+            inlateout("rdx") info.0 => _, clobber_abi("sysv64"), options(nostack));
     }
     (status, MessageInfo(answer))
 }

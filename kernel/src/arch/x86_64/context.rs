@@ -7,7 +7,7 @@ use super::fpu::FpuState;
 #[repr(u64)]
 #[allow(dead_code, reason = "the entry code writes the values")]
 pub enum Entered {
-    /// By `syscall`: only callee-saved registers and results are kept.
+    /// By `syscall`: only callee-saved registers are kept, and it goes back with [`Results`].
     Syscall = 0,
     /// By an interrupt or exception: every register is kept.
     Trap = 1,
@@ -39,12 +39,33 @@ pub struct Registers {
     pub entered: Entered,
 }
 
+/// What system calls return in registers.
+///
+/// `rax` and `rdi` are those of the last system call. The others belong to the last one that received a call, and nothing
+/// else writes them: so they also tell, when the thread has ended, which call that was (`process/evidence.rs`).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Results {
+    /// The status or event.
+    pub rax: u64,
+    /// What an event, an answer or a port brings.
+    pub rdi: u64,
+    /// Interface id of the call that was received last, 0 before the first.
+    pub rsi: u64,
+    /// Its method and counts.
+    pub rdx: u64,
+    /// Handle of the right to answer it.
+    pub r8: u64,
+}
+
 /// All user state of one thread. It is written by the processor that runs the thread, and by whoever
 /// has claimed the thread while it waits.
 #[repr(C, align(64))]
 pub struct Context {
     /// Integer registers.
     pub registers: Registers,
+    /// Results of system calls.
+    pub results: Results,
     /// x87, SSE and AVX registers.
     pub fpu: FpuState,
 }
@@ -78,6 +99,7 @@ impl Context {
                 rflags: INITIAL_RFLAGS,
                 entered: Entered::Trap,
             },
+            results: Results { rax: 0, rdi: 0, rsi: 0, rdx: 0, r8: 0 },
             fpu: FpuState::new(),
         }
     }

@@ -7,12 +7,15 @@
 //! idle --vector---> trap_entry ----> traps::from_kernel --> back to the idle loop
 //! ```
 
-use super::context::{Context, Registers};
+use super::context::{Context, Registers, Results};
 use super::cpu::Cpu;
 use core::arch::global_asm;
 use core::mem::offset_of;
 
 const _: () = assert!(offset_of!(Context, registers) == 0);
+
+/// Where a result lies in a [`Context`].
+const RESULTS: usize = offset_of!(Context, results);
 
 global_asm!(
     r#"
@@ -47,16 +50,16 @@ resume:
     mov r13, [rax + {r13}]
     mov r14, [rax + {r14}]
     mov r15, [rax + {r15}]
-    mov rdi, [rax + {rdi}]
-    mov rsi, [rax + {rsi}]
-    mov rdx, [rax + {rdx}]
-    mov r8, [rax + {r8}]
     cmp qword ptr [rax + {entered}], 0
     jne 1f
+    mov rdi, [rax + {result_rdi}]
+    mov rsi, [rax + {result_rsi}]
+    mov rdx, [rax + {result_rdx}]
+    mov r8, [rax + {result_r8}]
     mov rcx, [rax + {rip}]
     mov r11, [rax + {rflags}]
     mov rsp, [rax + {rsp_}]
-    mov rax, [rax + {rax}]
+    mov rax, [rax + {result_rax}]
     xor r9d, r9d
     xor r10d, r10d
     swapgs
@@ -67,7 +70,11 @@ resume:
     push [rax + {rflags}]
     push {user_code}
     push [rax + {rip}]
+    mov rdi, [rax + {rdi}]
+    mov rsi, [rax + {rsi}]
+    mov rdx, [rax + {rdx}]
     mov rcx, [rax + {rcx}]
+    mov r8, [rax + {r8}]
     mov r9, [rax + {r9}]
     mov r10, [rax + {r10}]
     mov r11, [rax + {r11}]
@@ -203,6 +210,11 @@ run_on_stack:
     rip = const offset_of!(Registers, rip),
     rflags = const offset_of!(Registers, rflags),
     entered = const offset_of!(Registers, entered),
+    result_rax = const RESULTS + offset_of!(Results, rax),
+    result_rdi = const RESULTS + offset_of!(Results, rdi),
+    result_rsi = const RESULTS + offset_of!(Results, rsi),
+    result_rdx = const RESULTS + offset_of!(Results, rdx),
+    result_r8 = const RESULTS + offset_of!(Results, r8),
     user_code = const super::descriptors::USER_CODE,
     user_data = const super::descriptors::USER_DATA,
     syscall = sym crate::syscall::dispatch,

@@ -7,13 +7,13 @@
 //! The process is charged for the room from the start, so that there is a place for it when all quotas are used up.
 
 use super::Process;
-use crate::arch::context::{Entered, Registers};
+use crate::arch::context::{Entered, Registers, Results};
 use crate::error::Error;
 use crate::message::{Answer, Params};
 use crate::object::call::{Call, Completion, Phase};
 use crate::object::thread::Thread;
 use crate::object::{Description, Object};
-use abi::CallState;
+use abi::{CallState, MessageInfo};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use schema::process_capnp::{self as wire, process};
@@ -49,6 +49,15 @@ struct ThreadEvidence {
     registers: Registers,
     stack: Vec<u8>,
     message: [u64; MESSAGE_WORDS],
+    /// The call that it received last.
+    received: ReceivedCall,
+}
+
+struct ReceivedCall {
+    /// 0 when it never received one.
+    interface: u64,
+    method: u16,
+    answered: bool,
 }
 
 /// A call that was in flight: one of the process's own, or one that it had received and not answered.
@@ -76,17 +85,43 @@ impl Process {
             return;
         }
         // SAFETY: nobody runs the thread or will.
-        let registers = unsafe { thread.context_mut().registers };
+        let context = unsafe { thread.context_mut() };
+        let (registers, results) = (context.registers, context.results);
         let evidence = ThreadEvidence {
             id: thread.id,
             registers,
             // A stack pointer can be anything.
             stack: self.space.read_start(registers.rsp, STACK_BYTES),
             message: thread.buffer.first_words(),
+            received: self.received_last(&results),
         };
         let mut kept = self.evidence.lock();
         if kept.threads.len() < MAXIMUM_THREADS && kept.threads.try_reserve_exact(MAXIMUM_THREADS).is_ok() {
             kept.threads.push(evidence);
+        }
+    }
+
+    /// The call that a thread received last, by the results of its system calls.
+    fn received_last(&self, results: &Results) -> ReceivedCall {
+        // Handles are 32 bits wide.
+        let reply = results.r8 as u32;
+        let unanswered = matches!(self.handles.lock().get(reply), Some(Object::Reply(..)));
+        ReceivedCall {
+            interface: results.rsi,
+            method: MessageInfo(results.rdx).method(),
+            answered: !unanswered,
+        }
+    }
+
+    /// Notes the call that a thread waits in, before it is taken out of it.
+    pub(super) fn note_own_call(&self, thread: &Thread) {
+        if !self.is_crash() {
+            return;
+        }
+        let Some(call) = CallEvidence::new(wire::CallKind::Made, &thread.call) else { return };
+        let mut kept = self.evidence.lock();
+        if kept.calls.len() < MAXIMUM_CALLS && kept.calls.try_reserve_exact(MAXIMUM_CALLS).is_ok() {
+            kept.calls.push(call);
         }
     }
 
@@ -97,7 +132,6 @@ impl Process {
         }
         let mut kinds = [0_u16; KINDS];
         let mut shown = Vec::new();
-        let mut calls = Vec::new();
         // Without memory there is less to see.
         let _ = shown.try_reserve_exact(MAXIMUM_HANDLES);
         let mut in_flight: [Option<(wire::CallKind, Arc<Call>)>; MAXIMUM_CALLS] = Default::default();
@@ -116,7 +150,10 @@ impl Process {
                     Object::Call(call) if call.buffer.call_state() == CallState::InFlight as u32 => {
                         (wire::CallKind::Made, call)
                     }
-                    Object::Reply(call, _) => (wire::CallKind::Received, call),
+                    // One that its caller gave up may be another call by now.
+                    Object::Reply(call, sequence) if call.sequence() == *sequence => {
+                        (wire::CallKind::Received, call)
+                    }
                     _ => continue,
                 };
                 if let Some(place) = places.next() {
@@ -124,12 +161,14 @@ impl Process {
                 }
             }
         }
-        if calls.try_reserve_exact(MAXIMUM_CALLS).is_ok() {
-            calls
-                .extend(in_flight.iter().flatten().filter_map(|(kind, call)| CallEvidence::new(*kind, call)));
-        }
+        let calls = in_flight.iter().flatten().filter_map(|(kind, call)| CallEvidence::new(*kind, call));
         let mut kept = self.evidence.lock();
-        (kept.handles, kept.kinds, kept.calls) = (shown, kinds, calls);
+        (kept.handles, kept.kinds) = (shown, kinds);
+        // Behind those that threads waited in.
+        let room = MAXIMUM_CALLS.saturating_sub(kept.calls.len());
+        if kept.calls.try_reserve_exact(room).is_ok() {
+            kept.calls.extend(calls.take(room));
+        }
     }
 
     /// Whether it did not end as it wanted to.
@@ -202,6 +241,9 @@ impl ThreadEvidence {
             list.set(index, value);
         }
         to.set_stack(&self.stack);
+        to.set_received_interface(self.received.interface);
+        to.set_received_method(self.received.method);
+        to.set_received_answered(self.received.answered);
         write_words(&self.message, to.init_message(MESSAGE_WORDS as u32));
     }
 }
@@ -209,17 +251,17 @@ impl ThreadEvidence {
 impl CallEvidence {
     /// `None` when it is no longer in flight.
     fn new(kind: wire::CallKind, call: &Call) -> Option<Self> {
-        let mut evidence =
-            Self { kind, other: 0, badge: 0, interface: 0, method: 0, message: call.buffer.first_words() };
+        let message = call.buffer.first_words();
         let inner = call.lock();
-        if let Phase::Idle = inner.phase {
-            return None;
+        let (interface, method) = (inner.interface, inner.info.method());
+        let mut evidence = Self { kind, other: 0, badge: 0, interface, method, message };
+        match &inner.phase {
+            Phase::Idle | Phase::Starting => return None,
+            Phase::Queued(endpoint) => (evidence.other, evidence.badge) = (endpoint.server, call.badge()),
+            Phase::Delivered => {}
         }
-        // Only a call that waited was written down: one that is delivered at once leaves its message alone.
-        if let Phase::Queued(endpoint) = &inner.phase {
-            evidence.other = endpoint.server;
-            evidence.badge = call.badge();
-            (evidence.interface, evidence.method) = (inner.interface, inner.info.method());
+        if kind == wire::CallKind::Received {
+            evidence.other = inner.client.as_ref().map_or(0, |client| client.process.id);
         }
         drop(inner);
         if let (wire::CallKind::Received, Completion::Signal { process, .. }) = (kind, &call.completion)

@@ -50,15 +50,11 @@ pub fn evidence(crash: &Crash, threads: &[Thread], holdings: &Holdings) -> Vec<S
     }
     for call in &holdings.calls {
         let process = if call.process.is_empty() { "-" } else { &call.process };
-        let what = if call.interface == 0 {
-            String::new()
-        } else {
-            format!(", interface {:x} method {}", call.interface, call.method)
-        };
         lines.push(format!(
-            "  call {}, {}{what}: {}",
+            "  call {}, {}, {}: {}",
             call.kind,
             printable(process, 32),
+            method(call.interface, call.method),
             words(&call.message)
         ));
     }
@@ -75,6 +71,11 @@ fn thread(thread: &Thread) -> Vec<String> {
         lines.push(format!("    {}", cells.collect::<Vec<_>>().join(" ")));
     }
     lines.push(format!("    message {}", words(&thread.message)));
+    if let Some(call) = thread.received {
+        let answered = if call.answered { "answered" } else { "not answered" };
+        let method = method(call.interface, call.method);
+        lines.push(format!("    received last: {method}, {answered}"));
+    }
     let stack: Vec<u64> = thread
         .stack
         .chunks_exact(8)
@@ -84,6 +85,10 @@ fn thread(thread: &Thread) -> Vec<String> {
         lines.push(format!("    rsp+{:03x} {}", row * WORDS_PER_ROW * 8, words(part)));
     }
     lines
+}
+
+fn method(interface: u64, method: u16) -> String {
+    format!("interface {interface:x} method {method}")
 }
 
 fn words(words: &[u64]) -> String {

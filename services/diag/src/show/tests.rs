@@ -299,7 +299,7 @@ fn crashes_are_one_line_each() {
 
 #[test]
 fn evidence_of_a_crash() {
-    use inspect::crashes::{Call, Holdings, Thread};
+    use inspect::crashes::{Call, Holdings, Received, Thread};
     let thread = Thread {
         id: 4,
         in_system_call: true,
@@ -308,7 +308,9 @@ fn evidence_of_a_crash() {
         registers: (0..16).collect(),
         stack: (0..40).collect(),
         message: vec![1],
+        received: Some(Received { interface: 0xcd, method: 3, answered: true }),
     };
+    let idle = Thread { received: None, stack: Vec::new(), registers: Vec::new(), ..thread.clone() };
     let call = |interface, process: &str| Call {
         kind: "made",
         process: process.into(),
@@ -318,10 +320,10 @@ fn evidence_of_a_crash() {
     };
     let holdings = Holdings {
         handles: vec![(0x1_0002, "facet", "virtio-net".into()), (3, "timer", String::new())],
-        calls: vec![call(0xab, "init"), call(0, "")],
+        calls: vec![call(0xab, "init"), call(0xac, "")],
     };
     assert_eq!(
-        evidence(&crash(), &[thread], &holdings),
+        evidence(&crash(), &[thread, idle], &holdings),
         [
             "crash 3: page?fault",
             "  code at 201234, on the stack 202000",
@@ -331,13 +333,16 @@ fn evidence_of_a_crash() {
             "     r8 0000000000000008  r9 0000000000000009 r10 000000000000000a r11 000000000000000b",
             "    r12 000000000000000c r13 000000000000000d r14 000000000000000e r15 000000000000000f",
             "    message 0000000000000001",
+            "    received last: interface cd method 3, answered",
             "    rsp+000 0706050403020100 0f0e0d0c0b0a0908 1716151413121110 1f1e1d1c1b1a1918",
             "    rsp+020 2726252423222120",
+            "  thread 4 at 201234, flags 202, in a system call",
+            "    message 0000000000000001",
             "  held 2 facet",
             "       10002 facet of virtio-net",
             "           3 timer",
             "  call made, init, interface ab method 2: 0000000000000007",
-            "  call made, -: 0000000000000007",
+            "  call made, -, interface ac method 2: 0000000000000007",
         ]
     );
 }

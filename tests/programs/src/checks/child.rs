@@ -64,6 +64,14 @@ impl Child {
         Ok(child)
     }
 
+    /// Puts a capability into its table; its number there.
+    pub(super) async fn grant(&self, capability: &impl FromClientHook) -> Result<u32, Error> {
+        let mut request = self.process.grant_request();
+        let hook = capability.as_client_hook().add_ref();
+        request.get().init_capability().set_as_capability(hook);
+        Ok(request.send().promise.await?.get()?.get_handle())
+    }
+
     /// Starts a thread with the address of its data and an argument.
     pub(super) async fn start(&self, argument: u64) -> Result<(), Error> {
         self.start_at(DATA, argument).await
@@ -157,7 +165,6 @@ impl Child {
     }
 
     /// Threads that would run.
-    /// Reads its memory.
     pub(super) async fn ready(&self) -> Result<u16, String> {
         let answer = self.process.status_request().send().promise.await.map_err(text)?;
         Ok(answer.get().map_err(text)?.get_ready())

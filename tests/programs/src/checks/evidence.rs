@@ -2,13 +2,38 @@
 
 use super::{
     Bench, Verdict,
-    child::{CODE, COUNT, Child, DATA, STACK_TOP},
+    child::{CODE, COUNT, Child, DATA, PATIENCE, STACK_TOP, WHILE},
     fails, same, text,
 };
-use abi::Syscall;
+use abi::{MessageInfo, Syscall};
 use alloc::{format, string::String, vec::Vec};
-use capnp::ErrorKind;
-use schema::system_capnp::ObjectKind;
+use capnp::{Error, ErrorKind, traits::HasTypeId};
+use schema::{
+    process_capnp::{CallKind, call_evidence},
+    supervisor_capnp::{crash_evidence, supervisor_control, supervisor_status},
+    system_capnp::ObjectKind,
+    test_capnp::echo,
+};
+
+/// Interface of `test-echo`, and its methods' ordinals in the schema.
+const ECHO: u64 = echo::Client::TYPE_ID;
+const VALUE: u16 = 0;
+const NEVER: u16 = 2;
+
+/// `mov edi, imm32` with a handle, `mov rsi, imm64` with an interface, `mov edx, imm32` with the counts of an empty struct,
+/// `mov eax, imm32` with the number of the system call that calls, `syscall`.
+fn call(handle: u32, interface: u64, method: u16) -> Vec<u8> {
+    let info = MessageInfo::new(method, 1, 0).0 as u32;
+    let mut code = Vec::new();
+    code.push(0xbf);
+    code.extend(handle.to_le_bytes());
+    code.extend([0x48, 0xbe]);
+    code.extend(interface.to_le_bytes());
+    code.push(0xba);
+    code.extend(info.to_le_bytes());
+    code.extend([0xb8, Syscall::Call as u8, 0, 0, 0, 0x0f, 0x05]);
+    code
+}
 
 /// `mov eax, imm32` with the number of the system call that exits, `mov edi, imm32` with the code, `xor esi, esi; syscall`.
 const fn exit(code: u8) -> [u8; 14] {
@@ -112,4 +137,112 @@ pub async fn holdings_are_kept(bench: &Bench) -> Verdict {
     same(handles.len(), 1)?;
     same(handles.get(0).get_handle(), handle)?;
     same(handles.get(0).get_kind().ok(), Some(ObjectKind::OwnProcess))
+}
+
+/// A call of the evidence: made or received, the process at the other side, interface and method.
+type SeenCall = (CallKind, u32, u64, u16);
+
+fn seen_call(call: call_evidence::Reader<'_>) -> Result<SeenCall, String> {
+    let kind = call.get_kind().map_err(|error| format!("{error}"))?;
+    Ok((kind, call.get_process(), call.get_interface(), call.get_method()))
+}
+
+/// The call that a thread waits in, and that its server received at once.
+pub async fn own_call_is_kept(bench: &Bench) -> Verdict {
+    let echo: echo::Client = bench.environment.reacquire("echo").await.map_err(text)?;
+    // A handle is known before the code that names it can be written: the table of another child would number alike.
+    let handle = Child::new(bench, COUNT).await.map_err(text)?.grant(&echo).await.map_err(text)?;
+    let child = Child::new(bench, &call(handle, ECHO, NEVER)).await.map_err(text)?;
+    same(child.grant(&echo).await.map_err(text)?, handle)?;
+    let before = waiting(&echo).await.map_err(text)?;
+    child.start(0).await.map_err(text)?;
+    let end = rt::now() + PATIENCE;
+    while waiting(&echo).await.map_err(text)? == before {
+        if rt::now() > end {
+            return Err("the call does not arrive".into());
+        }
+        rt::sleep(WHILE).await;
+    }
+    child.kill().await?;
+    let answer = child.process.holdings_request().send().promise.await.map_err(text)?;
+    let calls = answer.get().map_err(text)?.get_calls().map_err(text)?;
+    same(calls.len(), 1)?;
+    same(seen_call(calls.get(0))?, (CallKind::Made, 0, ECHO, NEVER))?;
+    let answer = child.process.evidence_request().send().promise.await.map_err(text)?;
+    let thread = answer.get().map_err(text)?.get_thread().map_err(text)?;
+    same(thread.get_received_interface(), 0)
+}
+
+/// Calls of `never` that wait in the server.
+async fn waiting(echo: &echo::Client) -> Result<u32, Error> {
+    Ok(echo.objects_request().send().promise.await?.get()?.get_waiting())
+}
+
+/// What a server had received at once: the call that it was not done with, and the last one, answered or not.
+pub async fn received_calls_are_kept(bench: &Bench) -> Verdict {
+    let own = bench.own.usage_request().send().promise.await.map_err(text)?;
+    let own = own.get().map_err(text)?.get_id();
+    for answered in [false, true] {
+        let echo: echo::Client = bench.environment.reacquire("echo").await.map_err(text)?;
+        echo.echo_request().send().promise.await.map_err(text)?;
+        let never = echo.never_request().send().promise;
+        // By then the server, which waited for calls, has it.
+        rt::sleep(WHILE).await;
+        let mut last = NEVER;
+        if answered {
+            echo.echo_request().send().promise.await.map_err(text)?;
+            last = VALUE;
+        }
+        let crash = killed(bench).await?;
+        fails(never.await, ErrorKind::Disconnected, "")?;
+        let evidence: crash_evidence::Client = bench.environment.grant("evidence").map_err(text)?;
+        let mut request = evidence.holdings_request();
+        request.get().set_crash(crash);
+        let answer = request.send().promise.await.map_err(text)?;
+        let calls = answer.get().map_err(text)?.get_calls().map_err(text)?;
+        let calls = calls.iter().map(seen_call).collect::<Result<Vec<_>, _>>()?;
+        same(calls, [(CallKind::Received, own, ECHO, NEVER)].to_vec())?;
+        let mut request = evidence.thread_request();
+        request.get().set_crash(crash);
+        let answer = request.send().promise.await.map_err(text)?;
+        let thread = answer.get().map_err(text)?.get_thread().map_err(text)?;
+        let received = (thread.get_received_interface(), thread.get_received_method());
+        same((received, thread.get_received_answered()), ((ECHO, last), answered))?;
+    }
+    Ok(())
+}
+
+/// Kills `test-echo`; the number of its crash.
+async fn killed(bench: &Bench) -> Result<u32, String> {
+    let status: supervisor_status::Client = bench.environment.grant("status").map_err(text)?;
+    let control: supervisor_control::Client = bench.environment.grant("control").map_err(text)?;
+    let before = last_crash(&status).await.map_err(text)?;
+    let mut request = control.kill_request();
+    request.get().set_name("test-echo");
+    request.send().promise.await.map_err(text)?;
+    let end = rt::now() + PATIENCE;
+    while rt::now() < end {
+        let last = last_crash(&status).await.map_err(text)?;
+        if last != before {
+            return Ok(last);
+        }
+        rt::sleep(WHILE).await;
+    }
+    Err("its end is no crash".into())
+}
+
+/// The number of the newest crash, 0 when there was none.
+async fn last_crash(status: &supervisor_status::Client) -> Result<u32, Error> {
+    let (mut last, mut next) = (0, 0);
+    loop {
+        let mut request = status.crashes_request();
+        request.get().set_start(next);
+        let answer = request.send().promise.await?;
+        let answer = answer.get()?;
+        last = answer.get_crashes()?.iter().last().map_or(last, |crash| crash.get_number());
+        next = answer.get_next();
+        if next == 0 {
+            return Ok(last);
+        }
+    }
 }

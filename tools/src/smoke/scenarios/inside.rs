@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every check of `tests/programs/src/checks`. A line that is missing fails.
-const CHECKS: [&str; 58] = [
+const CHECKS: [&str; 60] = [
     "wild_handle",
     "closed_handle",
     "wrong_kind_of_handle",
@@ -69,6 +69,8 @@ const CHECKS: [&str; 58] = [
     "kill_leaves_registers",
     "exit_leaves_what_it_means",
     "holdings_are_kept",
+    "own_call_is_kept",
+    "received_calls_are_kept",
 ];
 
 /// One scenario for each number of processors.
