@@ -382,6 +382,19 @@ impl Engine for Controller {
         }
     }
 
+    /// Shuts the controller down, which writes what it has cached [NVMe-2.1 3.6.1].
+    fn stop(&mut self) {
+        self.shut_down();
+    }
+
+    fn stopped(&self) -> Option<Result<(), String>> {
+        match &self.state {
+            State::Stopped => Some(Ok(())),
+            State::Failed(failure) => Some(Err(alloc::format!("{failure}"))),
+            _ => None,
+        }
+    }
+
     fn resets(&self) -> u64 {
         self.patience.resets()
     }

@@ -97,7 +97,7 @@ impl Controller {
 
     /// Tells a controller that works that it is not needed any more. To be followed by [`Self::advance`] until
     /// [`Self::is_stopped`].
-    pub fn shut_down(&mut self) {
+    pub(crate) fn shut_down(&mut self) {
         if matches!(self.state, State::Live) {
             self.registers.shut_down();
             self.state = State::Stopping { until: self.now + SHUTDOWN.max(self.capabilities.timeout) };

@@ -80,6 +80,7 @@ async fn drive(environment: rt::Environment) -> Result<(), Error> {
     let (namespaces, disks) = (controller.namespaces().to_vec(), controller.disks().to_vec());
     let limits = Limits::new(DEPTH, BUFFER_BYTES);
     let service = Service::new("nvme", controller, bell, interrupts, dma, Lists, limits);
+    service.stop_in_the_end();
     let wanted = environment.argument("disk");
     let mut first = None;
     for (index, (disk, namespace)) in disks.iter().zip(&namespaces).enumerate() {
@@ -104,26 +105,7 @@ async fn drive(environment: rt::Environment) -> Result<(), Error> {
         }
         None => log::warn!("the controller has no namespace {}", wanted.unwrap_or("at all")),
     }
-    let ending = Rc::clone(&service);
-    rt::health::at_stop(async move { shut_down(&ending).await });
     Err(service.run().await)
-}
-
-/// Shuts the controller down, which writes what it has cached [NVMe-2.1 3.6.1]: the last thing that this process does.
-async fn shut_down(service: &Service<Controller, Pool>) {
-    service.with_engine(Controller::shut_down);
-    let look = |controller: &mut Controller| {
-        controller.set_time(rt::now());
-        controller.tick();
-        controller.is_stopped() || controller.failed().is_some()
-    };
-    while !service.with_engine(look) {
-        rt::sleep(POLL).await;
-    }
-    match service.with_engine(|controller| controller.failed().map(|failure| format!("{failure}"))) {
-        None => log::info!("the controller is shut down"),
-        Some(failure) => log::warn!("the controller is not shut down: {failure}"),
-    }
 }
 
 /// Exports what the manifest may name and need not.

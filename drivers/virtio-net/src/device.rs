@@ -205,6 +205,15 @@ impl<M: SharedMemory> Device<M> {
         Ok(Turn { work, ring })
     }
 
+    /// Gives the device what the client still has to send, and receives nothing; how many frames have not left yet.
+    pub fn drain(&mut self) -> Result<usize, Fault> {
+        let State::Live(session) = &mut self.state else { return Ok(0) };
+        if session.send.pass(&mut session.side, &mut self.counters)?.submitted {
+            session.send.signals().notify(&mut self.transport);
+        }
+        Ok(session.send.in_flight())
+    }
+
     /// Asks for no signals, at the start of a run of turns.
     pub fn wake(&mut self) {
         self.asleep = false;

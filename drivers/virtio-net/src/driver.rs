@@ -28,6 +28,9 @@ const RESET_PAUSE: Duration = Duration::from_millis(1);
 const MAXIMUM_HALVINGS: u32 = 3;
 /// Between two looks whether the device still works.
 const WATCH: Duration = Duration::from_millis(500);
+/// How long a session that its client ends may take until its last frames have left, and between two looks.
+const DRAIN: Duration = Duration::from_millis(200);
+const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 /// Turns that the data path takes before other tasks get theirs.
 const TURNS: u32 = 8;
 
@@ -145,13 +148,45 @@ impl Driver {
         opened
     }
 
-    /// Ends this session, if it is still on.
+    /// Ends this session, if it is still on, once its frames have left.
     pub async fn close(&self, number: SessionNumber) {
         let _pass = self.setup.enter().await;
-        if self.is_on(number)
-            && let Err(error) = self.end().await
-        {
+        if !self.is_on(number) {
+            return;
+        }
+        self.drain().await;
+        if let Err(error) = self.end().await {
             self.fail(error);
+        }
+    }
+
+    /// Ends the session and stops the device, once its frames have left: the last thing that this process does.
+    pub async fn stop(&self) {
+        // No session is opened any more.
+        let _pass = self.setup.enter().await;
+        self.drain().await;
+        self.device.borrow_mut().begin_reset();
+        until_reset(|| self.device.borrow().is_reset()).await;
+        if self.device.borrow().is_reset() {
+            log::info!("the device is shut down");
+        } else {
+            log::warn!("the device is not shut down in order: {}", SetupError::ResetTimeout);
+        }
+    }
+
+    /// Waits until what the client has sent has left.
+    async fn drain(&self) {
+        let until = rt::now() + DRAIN;
+        loop {
+            let left = match self.device.borrow_mut().drain() {
+                Ok(0) => return,
+                Ok(left) => left,
+                Err(fault) => return log::warn!("the last frames are not sent: {fault}"),
+            };
+            if rt::now() >= until {
+                return log::warn!("{left} frames are not sent in time");
+            }
+            rt::sleep(DRAIN_PAUSE).await;
         }
     }
 

@@ -39,6 +39,8 @@ async fn drive(environment: rt::Environment) -> Result<(), Error> {
     let status = driver.status();
     let [a, b, c, d, e, f] = status.mac;
     log::info!("{kind}, {plan}, {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}, MTU {}", status.mtu);
+    let ending = Rc::clone(&driver);
+    rt::health::at_stop(async move { ending.stop().await });
     environment.export("nic", server::serve(&driver)).await?;
     rt::spawn(Rc::clone(&driver).watch());
     Err(driver.run().await)

@@ -273,6 +273,34 @@ fn frames_are_sent_behind_a_header_of_zeros() {
 }
 
 #[test]
+fn the_last_frames_leave_before_a_session_ends() {
+    for kind in KINDS {
+        let mut live = Live::new(kind);
+        live.run();
+        assert_eq!(live.device.drain(), Ok(0));
+        let posted = live.fake.take(RX).expect("a posted buffer");
+        live.fake.complete(RX, u32::from(posted.head), header_bytes(kind) + 60);
+        for _ in 0..3 {
+            let buffer = live.client.take_send_buffer().expect("honest").expect("a buffer");
+            live.client.send(buffer, 60).expect("honest");
+        }
+        let notified = live.fake.with(|state| state.queues[TX].notified);
+        for left in [3, 2, 1] {
+            assert_eq!(live.device.drain(), Ok(left));
+            let chain = live.fake.take(TX).expect("a frame");
+            live.fake.complete(TX, u32::from(chain.head), 0);
+        }
+        assert_eq!(live.device.drain(), Ok(0));
+        assert_eq!(live.fake.with(|state| state.queues[TX].notified), notified + 1);
+        assert_eq!(live.client.receive(), Ok(None), "nothing is received any more");
+        live.fake.complete(TX, 63, 0);
+        assert_eq!(live.device.drain(), Err(Fault::Device(DeviceFault::Token(63))));
+        live.device.begin_reset();
+        assert_eq!(live.device.drain(), Ok(0));
+    }
+}
+
+#[test]
 fn frames_that_the_network_does_not_take_are_counted_and_given_back() {
     let mut live = Live::new(Kind::Modern);
     for length in [1, 13, 1519, 2048] {

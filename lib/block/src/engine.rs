@@ -86,6 +86,13 @@ pub trait Engine {
         None
     }
 
+    /// Begins the end: nothing more is taken, what was written is made to last, and the device is stopped, all within a time that
+    /// the engine sets. [`Self::tick`] takes the steps.
+    fn stop(&mut self);
+
+    /// Whether the device is stopped after [`Self::stop`]. Errors: it cannot be, or something was not done before.
+    fn stopped(&self) -> Option<Result<(), String>>;
+
     /// How often the device was reset to bring commands back.
     fn resets(&self) -> u64 {
         0

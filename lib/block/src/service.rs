@@ -11,6 +11,7 @@ use core::{
     cell::{Cell, RefCell},
     future::Future,
     pin::Pin,
+    time::Duration,
 };
 use device::{DmaRegion, Interrupts, PAGE_BYTES};
 use ring::block::{BlockLayout, MAXIMUM_DEPTH};
@@ -23,6 +24,9 @@ use tasks::{Event, Turnstile};
 
 /// Turns that the data path takes before other tasks get theirs.
 const TURNS: u32 = 8;
+
+/// While the device is being stopped.
+const STOP_POLL: Duration = Duration::from_millis(1);
 
 /// Who holds memory that nobody else has any more: the kernel for the device, this process's handle and its mapping.
 const OWN_HOLDERS: u32 = 3;
@@ -152,9 +156,35 @@ impl<E: Engine<Pool = Rc<P>> + 'static, P: 'static> Service<E, P> {
         rt::ring_doorbell(&self.bell.signaller());
     }
 
-    /// Runs `f` on the engine.
-    pub fn with_engine<R>(&self, f: impl FnOnce(&mut E) -> R) -> R {
-        f(self.front.borrow_mut().engine_mut())
+    /// Stops the device when this process is asked to end, as the last thing that it does. By then its clients have ended.
+    pub fn stop_in_the_end(self: &Rc<Self>) {
+        let service = Rc::clone(self);
+        rt::health::at_stop(async move { service.stop().await });
+    }
+
+    async fn stop(&self) {
+        self.look(Engine::stop);
+        let stopped = loop {
+            let next = |engine: &mut E| {
+                engine.tick();
+                engine.stopped()
+            };
+            if let Some(stopped) = self.look(next) {
+                break stopped;
+            }
+            rt::sleep(STOP_POLL).await;
+        };
+        match stopped {
+            Ok(()) => log::info!("the device is shut down"),
+            Err(reason) => log::warn!("the device is not shut down in order: {reason}"),
+        }
+    }
+
+    /// Runs `f` on the engine, which knows the time.
+    fn look<R>(&self, f: impl FnOnce(&mut E) -> R) -> R {
+        let mut front = self.front.borrow_mut();
+        front.engine_mut().set_time(rt::now());
+        f(front.engine_mut())
     }
 
     /// The driver's disks.

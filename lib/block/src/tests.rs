@@ -76,6 +76,14 @@ impl Engine for Fake {
     fn next_tick(&self) -> Option<Duration> {
         None
     }
+
+    fn stop(&mut self) {
+        self.room = 0;
+    }
+
+    fn stopped(&self) -> Option<Result<(), String>> {
+        (self.room == 0 && self.held.is_empty()).then_some(Ok(()))
+    }
 }
 
 struct Setup {

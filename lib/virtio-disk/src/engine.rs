@@ -4,6 +4,10 @@
 //!   Live ---- late command, broken queue, device asks ----> Resetting ---- reset ----> Live, all asked again
 //!                                                               `-- time is up --> Failed
 //! ```
+//!
+//! How it ends when the process is asked to end is in `stop`.
+
+mod stop;
 
 use crate::{
     format::{Format, Outcome, Payload, Step},
@@ -12,6 +16,7 @@ use crate::{
 use alloc::{collections::VecDeque, format, rc::Rc, string::String, vec::Vec};
 use block::{Command, Disk, Engine, Operation, Refusal, Status, Ticket, WriteMode};
 use core::time::Duration;
+use stop::Stop;
 use virtio::{DmaMemory, Notifications};
 
 /// How long a reset may take; [VIRTIO-1.2] sets no limit.
@@ -37,7 +42,18 @@ struct Asked {
 
 enum State {
     Live,
-    Resetting { until: Duration },
+    Resetting {
+        until: Duration,
+    },
+    /// Nothing is in flight but the flush of this disk, the last thing before the end.
+    Flushing {
+        disk: usize,
+    },
+    /// The last reset.
+    Ending {
+        until: Duration,
+    },
+    Stopped,
     Failed(String),
 }
 
@@ -56,6 +72,7 @@ pub struct VirtioDisk<F> {
     patience: Duration,
     resets: u64,
     in_a_row: u32,
+    stop: Stop,
 }
 
 impl<F: Format> VirtioDisk<F> {
@@ -75,6 +92,7 @@ impl<F: Format> VirtioDisk<F> {
             patience,
             resets: 0,
             in_a_row: 0,
+            stop: Stop::default(),
         }
     }
 
@@ -198,7 +216,10 @@ impl<F: Format> Engine for VirtioDisk<F> {
     }
 
     fn has_room(&self, _: u16) -> bool {
-        matches!(self.state, State::Live) && !self.free.is_empty() && self.pending.is_empty()
+        matches!(self.state, State::Live)
+            && !self.stop.is_asked()
+            && !self.free.is_empty()
+            && self.pending.is_empty()
     }
 
     fn submit(
@@ -271,8 +292,11 @@ impl<F: Format> Engine for VirtioDisk<F> {
     }
 
     fn tick(&mut self) {
+        if self.step_to_stop() {
+            return;
+        }
         match self.state {
-            State::Live => {
+            State::Live | State::Flushing { .. } => {
                 let late = |asked: &Asked| self.now.saturating_sub(asked.since) > self.patience;
                 if self.hardware.needs_reset() {
                     self.reset("it asks for that");
@@ -284,7 +308,7 @@ impl<F: Format> Engine for VirtioDisk<F> {
             State::Resetting { until } if self.now > until => {
                 self.state = State::Failed("the device does not reset".into());
             }
-            State::Resetting { .. } | State::Failed(_) => {}
+            State::Resetting { .. } | State::Ending { .. } | State::Stopped | State::Failed(_) => {}
         }
     }
 
@@ -293,7 +317,20 @@ impl<F: Format> Engine for VirtioDisk<F> {
             State::Live if self.in_flight() == 0 => None,
             State::Live => Some(WATCH),
             State::Resetting { .. } => Some(POLL),
-            State::Failed(_) => None,
+            // Who stops the device looks at it.
+            State::Flushing { .. } | State::Ending { .. } | State::Stopped | State::Failed(_) => None,
+        }
+    }
+
+    fn stop(&mut self) {
+        self.begin_stop();
+    }
+
+    fn stopped(&self) -> Option<Result<(), String>> {
+        match &self.state {
+            State::Stopped => Some(self.stop.result()),
+            State::Failed(reason) => Some(Err(reason.clone())),
+            _ => None,
         }
     }
 
@@ -304,7 +341,7 @@ impl<F: Format> Engine for VirtioDisk<F> {
     fn failure(&self) -> Option<String> {
         match &self.state {
             State::Failed(reason) => Some(reason.clone()),
-            State::Live | State::Resetting { .. } => None,
+            _ => None,
         }
     }
 }

@@ -137,6 +137,7 @@ pub async fn serve<F: Format + 'static>(
     // What was asked before may have left an interrupt behind, and a line with it masked.
     interrupts.acknowledge();
     let service = Service::new(function, engine, bell, interrupts, dma, Windows, limits);
+    service.stop_in_the_end();
     for (index, disk) in disks.iter().enumerate() {
         let bytes = u128::from(disk.blocks) * u128::from(disk.block_bytes);
         log::info!(

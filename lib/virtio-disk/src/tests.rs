@@ -9,6 +9,7 @@ use virtio::{DeviceType, DmaMemory, Msix, fake::FakeDevice};
 static ARENA: Once = Once::new();
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const MOMENT: Duration = Duration::from_millis(1);
 const WRITE: Operation = Operation::Write(WriteMode::Cached);
 const DURABLE: Operation = Operation::Write(WriteMode::Durable);
 
@@ -28,7 +29,7 @@ impl Format for Simple {
 
     fn encode(
         &self,
-        _: usize,
+        disk: usize,
         command: &Command,
         step: Step,
         header: &mut [u8],
@@ -41,7 +42,8 @@ impl Format for Simple {
             (_, Operation::Discard) => (b'd', Payload::Extra(4)),
             (_, Operation::WriteZeroes) => (b'z', Payload::Zeroes(512)),
         };
-        header[0] = kind;
+        // At most a few disks.
+        header[..2].copy_from_slice(&[kind, disk as u8]);
         extra[..4].copy_from_slice(b"what");
         Ok(payload)
     }
@@ -63,6 +65,11 @@ struct Setup {
 }
 
 fn setup(legacy: bool) -> Setup {
+    setup_with(legacy, &[true])
+}
+
+/// Disks with a write cache, or without.
+fn setup_with(legacy: bool, caches: &[bool]) -> Setup {
     ARENA.call_once(|| FakeDevice::arena(2048));
     let device = FakeDevice::new(&[256], &[], 0);
     let transport =
@@ -72,18 +79,18 @@ fn setup(legacy: bool) -> Setup {
     let mut hardware = Hardware::new(transport, plan, |_, _| 0, headers);
     hardware.begin_reset();
     hardware.start().expect("an honest device");
-    let disk = Disk {
+    let disk = |write_cache: &bool| Disk {
         block_bytes: 512,
         blocks: 1000,
         maximum_blocks: 16,
         maximum_discard: 16,
         maximum_zero: 16,
         access: Access::ReadWrite,
-        write_cache: true,
+        write_cache: *write_cache,
         forced_unit_access: false,
         identity: Identity::default(),
     };
-    let engine = VirtioDisk::new(hardware, Simple { disks: vec![disk] }, PATIENCE);
+    let engine = VirtioDisk::new(hardware, Simple { disks: caches.iter().map(disk).collect() }, PATIENCE);
     Setup { device, engine, pool: Rc::new(FakeDevice::memory(65536)), now: Duration::ZERO }
 }
 
@@ -117,6 +124,17 @@ impl Setup {
         let mut done = Vec::new();
         self.engine.reap(&mut done);
         done.into_iter().map(|(ticket, status)| (ticket.tag.0, status)).collect()
+    }
+
+    /// The end is asked for, and its first step is taken.
+    fn stop(&mut self) {
+        self.engine.set_time(self.now);
+        self.engine.stop();
+        self.wait(MOMENT);
+    }
+
+    fn is_reset(&self) -> bool {
+        self.device.with(|state| state.status == 0)
     }
 
     fn wait(&mut self, time: Duration) {
@@ -259,4 +277,99 @@ fn a_device_that_does_not_reset_is_the_end() {
 fn headers_need_their_room() {
     let small: DmaRegion = FakeDevice::region(4096);
     assert!(Headers::new(small).is_none());
+}
+
+#[test]
+fn the_end_finishes_what_is_in_flight_flushes_and_resets() {
+    for mut setup in both() {
+        setup.ask(1, WRITE).expect("room");
+        setup.ask(2, DURABLE).expect("room");
+        setup.stop();
+        assert!(!setup.engine.has_room(0));
+        assert_eq!(setup.ask(3, WRITE), Err(Refusal::Full));
+        assert_eq!((setup.work(0)[0], setup.work(0)[0]), (b'w', b'w'));
+        assert_eq!(setup.reap(), [(1, Status::Done)]);
+        setup.wait(MOMENT);
+        assert_eq!(setup.work(0)[0], b'f', "the durable write's own");
+        assert_eq!(setup.reap(), [(2, Status::Done)]);
+        setup.wait(MOMENT);
+        assert_eq!((setup.engine.stopped(), setup.is_reset()), (None, false));
+        assert_eq!(setup.work(0)[0], b'f');
+        setup.wait(MOMENT);
+        assert!(setup.is_reset());
+        setup.wait(MOMENT);
+        assert_eq!((setup.engine.stopped(), setup.engine.resets()), (Some(Ok(())), 0));
+    }
+}
+
+#[test]
+fn the_end_flushes_each_disk_that_has_a_cache() {
+    for legacy in [false, true] {
+        let mut setup = setup_with(legacy, &[false, true, true, false, true]);
+        setup.stop();
+        // The second refuses, the third is asked again.
+        for (answer, disk) in [(0, 1), (1, 2), (9, 4), (0, 4)] {
+            assert_eq!(setup.work(answer)[..2], [b'f', disk]);
+            setup.wait(MOMENT);
+        }
+        setup.wait(MOMENT);
+        let stopped = setup.engine.stopped().expect("it is over");
+        assert_eq!((stopped, setup.is_reset()), (Err("disk 3 does not flush: Medium".into()), true));
+        let mut setup = setup_with(legacy, &[false]);
+        setup.stop();
+        assert!(setup.is_reset(), "there is nothing to flush");
+    }
+}
+
+#[test]
+fn the_end_comes_in_time_whatever_the_device_does() {
+    let late = Duration::from_millis(2001);
+    for mut setup in both() {
+        setup.ask(1, WRITE).expect("room");
+        setup.stop();
+        setup.wait(late);
+        setup.wait(MOMENT);
+        let stopped = setup.engine.stopped();
+        assert_eq!(stopped, Some(Err("1 commands are not done in time".into())));
+        assert!(setup.is_reset());
+    }
+    for mut setup in both() {
+        setup.stop();
+        setup.wait(late);
+        setup.wait(MOMENT);
+        assert_eq!(setup.engine.stopped(), Some(Err("disk 1 does not flush in time".into())));
+    }
+    for mut setup in both() {
+        setup.device.with(|state| state.slow_reset = u32::MAX);
+        setup.stop();
+        setup.work(0);
+        setup.wait(MOMENT);
+        setup.wait(MOMENT);
+        assert_eq!(setup.engine.stopped(), None);
+        setup.wait(late);
+        assert_eq!(setup.engine.stopped(), Some(Err("the device does not reset".into())));
+        // As above: the device may still write.
+        setup.device.with(|state| state.slow_reset = 0);
+    }
+}
+
+#[test]
+fn a_device_that_is_reset_on_its_way_to_the_end_is_asked_again() {
+    for mut setup in both() {
+        setup.ask(1, WRITE).expect("room");
+        setup.stop();
+        setup.device.complete(0, 200, 0);
+        assert_eq!(setup.reap(), []);
+        setup.wait(MOMENT);
+        assert_eq!(setup.work(0)[0], b'w');
+        assert_eq!(setup.reap(), [(1, Status::Done)]);
+        setup.wait(MOMENT);
+        setup.device.complete(0, 200, 0);
+        // The lie is found, the device is reset, and is asked again.
+        (0..3).for_each(|_| setup.wait(MOMENT));
+        assert_eq!(setup.work(0)[0], b'f');
+        setup.wait(MOMENT);
+        setup.wait(MOMENT);
+        assert_eq!((setup.engine.stopped(), setup.engine.resets()), (Some(Ok(())), 2));
+    }
 }

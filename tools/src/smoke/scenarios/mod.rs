@@ -26,6 +26,7 @@ mod panic;
 mod ping;
 mod provenance;
 mod recovery;
+mod shutdown;
 pub mod stream;
 mod uart;
 mod wire;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Scenario> {
         diag::scenarios(),
         recovery::scenarios(),
         hangs::scenarios(),
+        shutdown::scenarios(),
         stream::scenarios(),
         campaign::scenarios(),
         faults::scenarios(),
