@@ -1,4 +1,4 @@
-@0x9b6f1f6d2a51e132;
+@0x9b6f1f6d2a51e150;
 # A load of writes on an NVMe driver that waits a second, and no longer, before it aborts a command.
 
 using Manifest = import "../../schema/manifest.capnp";

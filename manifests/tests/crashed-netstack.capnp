@@ -1,4 +1,4 @@
-@0x9b6f1f6d2a51e134;
+@0x9b6f1f6d2a51e151;
 # The default system with a network stack that crashes until init gives up on it.
 
 using import "../../schema/manifest.capnp".Manifest;

@@ -1,4 +1,4 @@
-@0x9b6f1f6d2a51e135;
+@0x9b6f1f6d2a51e152;
 # The prompt alone, without the right to reboot and halt, and without a network to ask.
 
 using Manifest = import "../../schema/manifest.capnp";

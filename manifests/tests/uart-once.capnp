@@ -1,4 +1,4 @@
-@0x9b6f1f6d2a51e133;
+@0x9b6f1f6d2a51e153;
 # The default system with a serial driver that is not started again, and the test hook.
 
 using import "../../schema/manifest.capnp".Manifest;
