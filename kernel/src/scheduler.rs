@@ -152,7 +152,7 @@ pub fn remove_ready(thread: &Thread) -> Option<Arc<Thread>> {
 pub enum Turn {
     /// At once.
     Now,
-    /// When the present one waits or looks for events, at the next interrupt, or at the end of a slice, whichever is first.
+    /// When the present one waits, at the next interrupt, or at the end of a slice, whichever is first.
     AtNextWait,
 }
 

@@ -83,7 +83,8 @@ pub fn reply_receive(
             }
         }
     };
-    receive(cpu, thread, source, wait.deadline, woken)
+    let priority = if reply == NULL_HANDLE { Priority::Same } else { Priority::MayBeLower };
+    receive(cpu, thread, source, wait.deadline, woken, priority)
 }
 
 /// System call `submit_receive`. A submit that fails has completed its call with the error; the receive finds the signal.
@@ -104,7 +105,16 @@ pub fn submit_receive(
     };
     let woken =
         submission.and_then(|submission| start_submission(cpu, thread, submission, interface, info).1);
-    receive(cpu, thread, source, wait.deadline, woken)
+    receive(cpu, thread, source, wait.deadline, woken, Priority::Same)
+}
+
+/// What a system call has done to the priority of the thread that receives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Priority {
+    /// Nothing.
+    Same,
+    /// It has answered a call, and what its caller had lent has ended.
+    MayBeLower,
 }
 
 /// Waits for the next event of the current thread. `woken` is a thread that the caller owns; it is run if this one waits.
@@ -115,13 +125,16 @@ fn receive(
     source: Source,
     deadline: u64,
     woken: Option<Arc<Thread>>,
+    priority: Priority,
 ) -> *mut Context {
     match try_receive(cpu, thread, source, deadline) {
         Received::Event => {
             if let Some(woken) = woken {
                 scheduler::make_ready(woken);
             }
-            scheduler::look_again(cpu, thread);
+            if priority == Priority::MayBeLower {
+                scheduler::look_again(cpu, thread);
+            }
             scheduler::leave(cpu)
         }
         Received::Waits => match woken {

@@ -213,7 +213,8 @@ impl Drop for Facet {
                 // SAFETY: the thread is claimed.
                 unsafe { thread.set_event(Event::Released, self.badge) };
                 drop(inner);
-                scheduler::make_ready(thread);
+                // Nobody waits for what the server does then.
+                scheduler::make_ready_in(thread, scheduler::Turn::AtNextWait);
             }
             None => inner.released.push_back(self.badge),
         }
