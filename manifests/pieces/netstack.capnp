@@ -7,7 +7,7 @@ const netstackGrants :List(Manifest.Grant) = [
   (name = "nic", export = (process = "virtio-net", name = "nic")),
 ];
 
-const netstackQuotas :Manifest.Quotas = (frames = 3072, handles = 1024, threads = 1);
+const netstackQuotas :Manifest.Quotas = (frames = 4096, handles = 1024, threads = 1);
 
 const netstack :Manifest.Entry = (
   # With an address by DHCP.

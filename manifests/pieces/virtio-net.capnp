@@ -3,7 +3,7 @@
 
 using Manifest = import "../../schema/manifest.capnp";
 
-const virtioNetQuotas :Manifest.Quotas = (frames = 1024, handles = 128, threads = 1, dmaPages = 1024);
+const virtioNetQuotas :Manifest.Quotas = (frames = 1024, handles = 128, threads = 1, dmaPages = 1152);
 
 const virtioNetGrants :List(Manifest.Grant) = [
   # Most clouds give no IOMMU: the driver is trusted with all memory there, and the log says so.

@@ -32,10 +32,10 @@ const MINIMUM_BUFFERS: u32 = 2;
 /// Memory for the buffers of one kind, where the fewest buffers do not need more.
 const WHOLE_BYTES: u32 = 256 << 10;
 /// The same for receive buffers that hold merged segments, and for send buffers that hold packets to be cut.
-const MERGED_TOTAL: u32 = 64 * MERGED_BYTES;
-const SEGMENTS_TOTAL: u32 = 64 * SEGMENTS_BYTES;
-/// Bytes of a send buffer for a packet that the device cuts into segments: about eleven of Ethernet's.
-const SEGMENTS_BYTES: u32 = 16 << 10;
+const MERGED_TOTAL: u32 = 32 * MERGED_BYTES;
+const SEGMENTS_TOTAL: u32 = 32 * SEGMENTS_BYTES;
+/// Bytes of a send buffer for a packet that the device cuts into segments: some forty of Ethernet's.
+const SEGMENTS_BYTES: u32 = MERGED_BYTES;
 /// Bytes of a page.
 const PAGE_BYTES: u32 = 4096;
 /// Smallest buffer: a full Ethernet frame, and a power of two.

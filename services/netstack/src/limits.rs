@@ -27,7 +27,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The stack's own limits; at most about 11 MiB of buffers when all of them are reached.
+    /// The stack's own limits; at most about 13 MiB of buffers when all of them are reached.
     pub const STANDARD: Self = Self {
         tcp_sockets: 192,
         sockets_per_listener: 96,

@@ -11,8 +11,8 @@ fn a_device_that_merges_and_cuts_gets_large_buffers() {
         let offloads = Offloads { sending: Sending::Segments, receiving: Receiving::Merged };
         assert_eq!(live.device.offloads(), offloads);
         let layout = live.layout;
-        assert_eq!((layout.receive_buffers(), layout.receive_bytes()), (64, MERGED_BYTES));
-        assert_eq!((layout.send_buffers(), layout.send_bytes()), (64, 16384));
+        assert_eq!((layout.receive_buffers(), layout.receive_bytes()), (32, MERGED_BYTES));
+        assert_eq!((layout.send_buffers(), layout.send_bytes()), (32, MERGED_BYTES));
         live.run();
         let header = header_bytes(kind);
         // As large as the buffer, then larger.

@@ -78,12 +78,12 @@ const MAXIMUM_BUFFERS: u32 = 4096;
 /// The most bytes of a buffer: the largest multiple of 64 that a descriptor's length can name.
 const MAXIMUM_BUFFER_BYTES: u32 = 65_472;
 
-/// The largest TCP window of a client whose driver receives merged segments.
-pub const LARGEST_WINDOW: u32 = 32 << 10;
+/// Bytes of a receive buffer for merged segments.
+pub const MERGED_BYTES: u32 = MAXIMUM_BUFFER_BYTES;
 
-/// Bytes of a receive buffer that holds a window of merged segments behind their headers: Ethernet with a VLAN tag, IPv4
-/// and TCP with all options, 138 bytes together.
-pub const MERGED_BYTES: u32 = LARGEST_WINDOW + 192;
+/// The largest TCP window of a client whose driver receives merged segments: what such a buffer holds behind the headers,
+/// which are 138 bytes: Ethernet with a VLAN tag, IPv4 and TCP with all options.
+pub const LARGEST_WINDOW: u32 = MERGED_BYTES - 192;
 
 /// How many buffers of which size a session has, and from that where everything lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

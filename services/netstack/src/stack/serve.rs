@@ -13,7 +13,7 @@ use super::{Stack, clients::may_send};
 use crate::{
     device::{LargestCut, Sender, Step},
     doorbell::Doorbell,
-    limits::{FRAMES_PER_TURN, HANDSHAKE_TIMEOUT, KEEP_ALIVE, PEER_TIMEOUT, RESET_TIMEOUT},
+    limits::{FRAMES_PER_TURN, HANDSHAKE_TIMEOUT, PEER_TIMEOUT, RESET_TIMEOUT},
     network::Mtu,
     resolver,
     table::Id,
@@ -353,7 +353,6 @@ fn pump<M: SharedMemory, D>(
 fn establish<M, D>(connection: &mut Connection<M, D>) {
     let socket = connection.cell.socket();
     socket.set_timeout(Some(span(PEER_TIMEOUT)));
-    socket.set_keep_alive(Some(span(KEEP_ALIVE)));
 }
 
 /// Whether a connection whose client is gone can still end in good order.

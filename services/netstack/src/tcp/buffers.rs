@@ -5,19 +5,19 @@
 //!
 //! | size | receive buffer | send buffer | stream to client | stream from client | together | connections | all |
 //! |---|---|---|---|---|---|---|---|
-//! | large | 32 | 64 | 32 | 32 | 160 | 32 | 5120 |
-//! | small | 4 | 8 | 4 | 8 | 28 | 160 | 4480 |
+//! | large | 64 | 128 | 64 | 64 | 324 | 24 | 7776 |
+//! | small | 4 | 8 | 4 | 8 | 28 | 168 | 4704 |
 //!
-//! (and one page for each stream, whose header does not fit beside powers of two). The streams are no larger because their
-//! pages are cleared, mapped and unmapped on both sides for each connection, some 750 instructions each; smaller ones
-//! make stack and client wake each other more often in bulk transfers.
+//! (with one page for each stream, whose header does not fit beside powers of two). A listener keeps the memory of some streams
+//! for its next connections, see `service::stream_memory`. Smaller buffers make stack, client and peer wait for each other in
+//! bulk transfers: with half of all these a large connection took 1.4 times as long.
 //!
 //! The window that a peer sees is the receive buffer: while the client keeps reading it is emptied at once, and when
-//! the client stalls it fills and the window closes. It is half of what fits a window without scaling: a NIC that merges
+//! the client stalls it fills and the window closes. It is a little less than what can be told without scaling: a NIC that merges
 //! segments needs buffers of its size (see [`ring::frame`]).
 //!
 //! A socket's buffers are cleared by the allocator and never again: smoltcp only reads what it wrote in the same
-//! connection, and no other process sees them. Sockets are kept for the next connection because clearing 80 KiB would cost more
+//! connection, and no other process sees them. Sockets are kept for the next connection because clearing 192 KiB would cost more
 //! than all the rest of a short connection.
 
 use alloc::{vec, vec::Vec};
@@ -46,7 +46,7 @@ impl Size {
     /// Bytes of smoltcp's receive buffer.
     const fn receive_bytes(self) -> usize {
         match self {
-            Self::Large => 32 << 10,
+            Self::Large => ring::frame::LARGEST_WINDOW as usize,
             Self::Small => 4 << 10,
         }
     }
@@ -54,7 +54,7 @@ impl Size {
     /// Bytes of smoltcp's send buffer.
     const fn send_bytes(self) -> usize {
         match self {
-            Self::Large => 64 << 10,
+            Self::Large => 128 << 10,
             Self::Small => 8 << 10,
         }
     }
@@ -62,7 +62,7 @@ impl Size {
     /// The byte rings shared with the client.
     pub const fn stream_layout(self) -> StreamLayout {
         let layout = match self {
-            Self::Large => StreamLayout::new(32 << 10, 32 << 10),
+            Self::Large => StreamLayout::new(64 << 10, 64 << 10),
             Self::Small => StreamLayout::new(4 << 10, 8 << 10),
         };
         match layout {
@@ -140,7 +140,8 @@ impl SocketCell {
         socket.set_nagle_enabled(false);
         socket.set_congestion_control(CongestionControl::Reno);
         socket.set_timeout(Some(span(limits::HANDSHAKE_TIMEOUT)));
-        socket.set_keep_alive(None);
+        // Before the connection: smoltcp probes one that is idle at once when this is set.
+        socket.set_keep_alive(Some(span(limits::KEEP_ALIVE)));
     }
 }
 
@@ -160,7 +161,7 @@ pub struct Store {
 
 impl Store {
     /// Large sockets that can be in use at a time.
-    pub const LARGE: usize = 32;
+    pub const LARGE: usize = 24;
     /// Small sockets that are kept while unused; more are freed.
     const KEPT_SMALL: usize = 32;
 
