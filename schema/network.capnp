@@ -30,8 +30,8 @@ interface Nic {
   # `sendBuffers` of `sendBufferBytes` each; descriptors name them by byte offset. The driver rings the
   # client's doorbell, and the client the driver's, only when the other said that it sleeps.
   # `offload` is what a sent frame may ask for in the flags of its descriptor. A received frame may be several TCP segments
-  # that the device merged, as large as its buffer; a driver whose device does that has buffers that hold a TCP window of 32 KiB
-  # with its headers, and the client announces none that is larger.
+  # that the device merged, as large as its buffer; a driver whose device does that has buffers that hold a TCP window of 65280
+  # bytes with its headers, and the client announces none that is larger.
   # A descriptor with a bad offset or length ends the session. The buffers may be the same memory in every session of
   # one driver's life: who kept them mapped sees what the next client sends and receives, so grant a Nic to one process.
 }
@@ -100,6 +100,8 @@ interface TcpListener {
   accept @0 (doorbell :Ipc.Signaller) -> (socket :TcpSocket, stream :Memory.MemoryObject, doorbell :Ipc.Signaller,
       peerAddress :UInt32, peerPort :UInt16);
   # Answers with the next connection, already open as by `TcpSocket.open`. Several calls may wait.
+  # The stream's memory may be that of an earlier connection of this listener which everybody has let go of, and hold what
+  # was left in it.
 }
 
 interface TcpSocket {

@@ -42,6 +42,17 @@ const _: () = assert!(core::mem::offset_of!(Header, consumer) == 64);
 // SAFETY: `repr(C)`, atomics only, aligned to 64.
 unsafe impl SharedLayout for Header {}
 
+impl Header {
+    /// Makes it that of a new ring.
+    pub(crate) fn reset(&self) {
+        for line in [&self.producer, &self.consumer] {
+            line.position.store(0, Ordering::Relaxed);
+            line.sleeping.store(0, Ordering::Relaxed);
+            line.state.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Line {
     /// Raises the flag; [`recheck_fence`] must follow before the re-check.
     pub(crate) fn arm(&self) {

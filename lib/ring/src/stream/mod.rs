@@ -6,7 +6,7 @@
 //!           Reader <=== from client === Writer
 //! ```
 //!
-//! The stack calls [`create`] on new memory; the client, which learns the capacities from the memory
+//! The stack calls [`create`] on memory that nobody else has; the client, which learns the capacities from the memory
 //! itself, calls [`open`]. Each gets an [`End`]: one [`Reader`] and one [`Writer`].
 //!
 //! # Life of one direction
@@ -204,13 +204,16 @@ impl<M: SharedMemory> End<M> {
     }
 }
 
-/// Makes a stream in new, zeroed memory and returns the stack's end of it.
+/// Makes a stream in memory that nobody else has now, whatever was in it, and returns the stack's end of it.
 pub fn create<M: SharedMemory>(memory: &Arc<M>, layout: StreamLayout) -> Result<End<M>, LayoutError> {
     let preamble = Region::new(memory, 0, size_of::<Preamble>()).ok_or_else(|| too_small(memory, &layout))?;
     let rings = Rings::new(memory, layout)?;
     let preamble: &Preamble = preamble.header();
     preamble.to_client.store(layout.to_client, Ordering::Relaxed);
     preamble.from_client.store(layout.from_client, Ordering::Relaxed);
+    for ring in [&rings.to_client, &rings.from_client] {
+        ring.header.header::<Header>().reset();
+    }
     // Release, partner of the Acquire in `open`: the capacities before the magic.
     preamble.magic.store(MAGIC, Ordering::Release);
     let Rings { to_client, from_client } = rings;

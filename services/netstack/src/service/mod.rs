@@ -14,6 +14,7 @@ mod bell;
 mod manager;
 mod memory;
 mod nic;
+mod stream_memory;
 mod streams;
 mod tcp;
 mod udp;

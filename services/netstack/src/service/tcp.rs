@@ -1,7 +1,7 @@
 //! The interfaces `TcpListener` and `TcpSocket`.
 
 use alloc::{format, rc::Rc};
-use core::future::poll_fn;
+use core::{cell::RefCell, future::poll_fn};
 
 use capnp::Error;
 use ring::stream;
@@ -14,13 +14,13 @@ use schema::{
 use super::{
     Released, Service,
     bell::ClientBell,
-    memory::{map, pages},
+    stream_memory::{Kept, StreamMemory},
 };
 use crate::table::Id;
 
 /// Makes a listener's capability; the listener ends with it.
 pub fn serve_listener(service: &Rc<Service>, id: Id) -> tcp_listener::Client {
-    rt::serve(Rc::new(Listener { service: Rc::clone(service), id }))
+    rt::serve(Rc::new(Listener { service: Rc::clone(service), id, kept: Rc::default() }))
 }
 
 /// Makes a connection's capability.
@@ -32,18 +32,19 @@ pub fn serve_socket(claim: Claim) -> tcp_socket::Client {
 pub struct Claim {
     service: Rc<Service>,
     id: Id,
+    /// The memory of its stream, once that was made.
+    memory: RefCell<Option<StreamMemory>>,
+    /// Where that goes afterwards, for a listener's connection.
+    kept: Option<Rc<Kept>>,
 }
 
 impl Claim {
     /// Takes a connection over from the stack.
     pub fn new(service: &Rc<Service>, id: Id) -> Self {
-        Self { service: Rc::clone(service), id }
+        Self { service: Rc::clone(service), id, memory: RefCell::default(), kept: None }
     }
 
     /// Makes the connection's stream, and returns its memory and what its client is to ring.
-    ///
-    /// The memory is made for this one stream and freed with it. Kept for a later connection it would save the kernel's
-    /// clearing of some pages, but who held it before could still read along.
     async fn open(
         &self,
         doorbell: signaller::Client,
@@ -54,20 +55,27 @@ impl Claim {
             .borrow()
             .stream_layout(self.id)
             .ok_or_else(|| Error::failed("the connection is gone, or open already".into()))?;
-        let memory = rt::memory::allocate(pages(layout.bytes())).await?;
-        let mapping = map(&memory, layout.bytes()).await?;
-        let end = stream::create(&mapping, layout)
+        let stream = match &self.kept {
+            Some(kept) => kept.take(layout).await,
+            None => StreamMemory::new(layout).await,
+        }?;
+        let end = stream::create(&stream.mapping, layout)
             .map_err(|error| Error::failed(format!("the stream: {error}")))?;
         if !self.service.stack.borrow_mut().attach(self.id, end, ClientBell(doorbell)) {
             return Err(Error::failed("the connection is gone, or was opened meanwhile".into()));
         }
         self.service.kick();
+        let memory = stream.memory.clone();
+        self.memory.replace(Some(stream));
         Ok((memory, self.service.streams.signaller(self.id)?))
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        if let (Some(kept), Some(memory)) = (&self.kept, self.memory.take()) {
+            kept.put(memory);
+        }
         self.service.let_go(Released::Connection(self.id));
     }
 }
@@ -75,6 +83,8 @@ impl Drop for Claim {
 struct Listener {
     service: Rc<Service>,
     id: Id,
+    /// Memory for streams of its connections.
+    kept: Rc<Kept>,
 }
 
 impl Drop for Listener {
@@ -90,13 +100,14 @@ impl tcp_listener::Server for Listener {
         mut results: tcp_listener::AcceptResults,
     ) -> Result<(), Error> {
         let doorbell = params.get()?.get_doorbell()?;
-        let (service, listener) = (Rc::clone(&self.service), self.id);
+        let (service, listener, kept) = (Rc::clone(&self.service), self.id, Rc::clone(&self.kept));
         // A call of a client that died must not keep its listener, and so the port.
         drop(self);
         let id = poll_fn(|context| service.stack.borrow_mut().poll_accept(listener, context))
             .await
             .ok_or_else(|| Error::disconnected("the listener is gone".into()))?;
-        let claim = Claim::new(&service, id);
+        let mut claim = Claim::new(&service, id);
+        claim.kept = Some(kept);
         let info = service.stack.borrow().connection_info(id);
         let key = info.ok_or_else(|| Error::failed("the connection is gone".into()))?.key;
         let (memory, bell) = claim.open(doorbell).await?;

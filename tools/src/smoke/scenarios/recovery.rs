@@ -29,6 +29,9 @@ const BACK: Duration = Duration::from_secs(2);
 /// How long a client waits for one answer while its server may be dying.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Connections of a crowd: more than the kills leave behind.
+const CROWD: usize = 16;
+
 /// Between two looks at what the processes have.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -65,10 +68,11 @@ pub fn recover(context: &mut Context, process: &str, nic: Nic, iommu: Iommu) -> 
     let (mut guest, address) = live::start(context, machine)?;
     let mut hook = Hook { channel: guest.hook()? };
     hook.channel.wait_for("hook ready")?;
-    // What is made once and kept is not a loss: the first row of kills comes before anything is counted.
+    // What is made once and kept is not a loss: the first row of kills and a crowd come before anything is counted.
     let downloads = Downloads::start(address);
     hook.kill_in_a_row(process, address, &downloads, context.deadline())?;
     downloads.stop()?;
+    crowd(address)?;
     let before = hook.fresh_usage(process, address, context.deadline())?;
     let downloads = Downloads::start(address);
     let longest = hook.kill_in_a_row(process, address, &downloads, context.deadline())?;
@@ -77,6 +81,16 @@ pub fn recover(context: &mut Context, process: &str, nic: Nic, iommu: Iommu) -> 
     let after = hook.fresh_usage(process, address, context.deadline())?;
     ensure_same(&before, &after, process)
         .with_context(|| format!("something was lost\n  {before:?}\n  {after:?}"))
+}
+
+/// More connections at once, beside those that rest: the network stack keeps the memory of as many as it has ever had together,
+/// and kills leave now more and now fewer behind for a while.
+fn crowd(address: SocketAddr) -> Result<()> {
+    // QEMU's user network lets hardly any connection wait, so that some are tried again after a second.
+    let patience = 10 * PATIENCE;
+    let clients = (0..CROWD).map(|_| live::connect(address, patience)).collect::<Result<Vec<_>>>()?;
+    drop(clients);
+    Ok(())
 }
 
 /// What the system has, while one process has just been started.
