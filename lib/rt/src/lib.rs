@@ -72,7 +72,7 @@ mod syscall;
 mod tests;
 
 pub use environment::{Environment, FirstProcess};
-pub use executor::{Elapsed, now, sleep, sleep_until, spawn, timeout, yield_now};
+pub use executor::{Alarm, Elapsed, now, sleep, sleep_until, spawn, timeout, yield_now};
 pub use local::serve;
 pub use ports::Ports;
 pub use signal::{Signal, SignalSet, ring_doorbell};

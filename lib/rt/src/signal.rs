@@ -93,10 +93,7 @@ impl Signal {
 
     /// Whether the bit was set since the last wait; takes it.
     pub fn try_take(&self) -> bool {
-        let arrived = &runtime().signals.arrived;
-        let bits = arrived.get();
-        arrived.set(bits & !(1 << self.bit));
-        bits & (1 << self.bit) != 0
+        self.set().try_take() != SignalSet::default()
     }
 }
 
@@ -109,6 +106,20 @@ impl SignalSet {
     #[must_use]
     pub fn with(self, signal: &Signal) -> Self {
         Self(self.0 | 1 << signal.bit)
+    }
+
+    /// Takes the bits that were set since the last wait; returns them.
+    #[must_use]
+    pub fn try_take(self) -> Self {
+        let arrived = &runtime().signals.arrived;
+        let bits = arrived.get();
+        arrived.set(bits & !self.0);
+        Self(bits & self.0)
+    }
+
+    /// Whether this signal is one of them.
+    pub fn contains(self, signal: &Signal) -> bool {
+        self.0 & 1 << signal.bit != 0
     }
 
     /// Ready when one of the bits was set and not yet taken by [`Signal::try_take`]; else the task is woken when one is.

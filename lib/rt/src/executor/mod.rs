@@ -9,6 +9,7 @@ use core::{
     time::Duration,
 };
 
+mod alarm;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::{
     syscall::{Rare, Wait},
 };
 
+pub use self::alarm::Alarm;
 pub(crate) use self::{
     task::{Executor, TaskId},
     timer::Timers,

@@ -1,5 +1,11 @@
 //! Tests of tasks and wakers, without a kernel: nothing here waits.
-use std::{cell::RefCell, future::poll_fn, rc::Rc, task::Poll};
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use super::task::Executor;
 use crate::runtime::runtime;
@@ -101,4 +107,41 @@ fn a_task_that_is_woken_many_times_runs_once() {
     again.wake();
     assert_eq!(run_all(executor), 1);
     assert_eq!(polls.borrow().len(), 2);
+}
+
+#[test]
+fn an_alarm_stays_set_for_a_later_deadline_and_moves_for_an_earlier_one() {
+    let checked = Rc::new(Cell::new(false));
+    let done = checked.clone();
+    runtime().executor.spawn(Box::pin(poll_fn(move |context| {
+        check_alarm(context);
+        done.set(true);
+        Poll::Ready(())
+    })));
+    run_all(&runtime().executor);
+    assert!(checked.get());
+}
+
+fn check_alarm(context: &Context<'_>) {
+    let timers = &runtime().timers;
+    let later = |hours: u64| super::now() + Duration::from_secs(hours * 3600);
+    let (two, three, one) = (later(2), later(3), later(1));
+    let mut alarm = super::Alarm::new();
+    assert_eq!(alarm.poll_until(None, context), Poll::Pending);
+    assert_eq!(timers.next(), abi::NO_DEADLINE);
+    assert_eq!(alarm.poll_until(Some(two), context), Poll::Pending);
+    assert_eq!(u128::from(timers.next()), two.as_nanos());
+    assert_eq!(alarm.poll_until(Some(three), context), Poll::Pending);
+    assert_eq!(
+        u128::from(timers.next()),
+        two.as_nanos(),
+        "it wakes for nothing at two and is set again then"
+    );
+    assert_eq!(alarm.poll_until(None, context), Poll::Pending);
+    assert_eq!(u128::from(timers.next()), two.as_nanos());
+    assert_eq!(alarm.poll_until(Some(one), context), Poll::Pending);
+    assert_eq!(u128::from(timers.next()), one.as_nanos());
+    assert_eq!(alarm.poll_until(Some(Duration::ZERO), context), Poll::Ready(()));
+    drop(alarm);
+    assert_eq!(timers.next(), abi::NO_DEADLINE);
 }

@@ -10,7 +10,7 @@ use core::{
 use crate::{clock, runtime::runtime};
 
 /// A deadline in nanoseconds, and a number that makes equal ones differ and keeps their order.
-type Key = (u64, u64);
+pub(super) type Key = (u64, u64);
 
 /// All deadlines, the next one first. A map and no heap, for most deadlines are time-outs that are
 /// taken out before they come.
@@ -58,7 +58,7 @@ impl Timers {
         self.next.set(first.unwrap_or(abi::NO_DEADLINE));
     }
 
-    fn add(&self, deadline: u64, waker: Waker) -> Key {
+    pub(super) fn add(&self, deadline: u64, waker: Waker) -> Key {
         let key = (deadline, self.next_number.get());
         self.next_number.set(key.1 + 1);
         self.sleeping.borrow_mut().insert(key, waker);
@@ -74,7 +74,7 @@ impl Timers {
         true
     }
 
-    fn remove(&self, key: Key) {
+    pub(super) fn remove(&self, key: Key) {
         let waker = self.sleeping.borrow_mut().remove(&key);
         self.update();
         drop(waker);

@@ -23,14 +23,13 @@ use alloc::{collections::VecDeque, rc::Rc};
 use core::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    pin::pin,
     task::{Poll, Waker},
     time::Duration,
 };
 
 use capnp::Error;
 use ring::{PeerFault, Sleep};
-use rt::{Environment, Signal, SignalSet, memory::Mapping};
+use rt::{Alarm, Environment, Signal, SignalSet, memory::Mapping};
 use schema::network_capnp::network_manager;
 
 use crate::{
@@ -67,6 +66,7 @@ pub struct Service {
     released: RefCell<VecDeque<Released>>,
     kicked: Cell<bool>,
     sleeper: RefCell<Option<Waker>>,
+    alarm: RefCell<Alarm>,
 }
 
 impl Service {
@@ -87,6 +87,7 @@ impl Service {
             released: RefCell::default(),
             kicked: Cell::new(false),
             sleeper: RefCell::default(),
+            alarm: RefCell::default(),
         });
         rt::spawn(nic::watch(Rc::clone(&service)));
         Ok(service)
@@ -165,13 +166,6 @@ impl Service {
 
     /// Waits for frames, clients, a kick or the deadline.
     async fn sleep(&self, deadline: Option<Duration>) {
-        let alarm = async {
-            match deadline {
-                Some(deadline) => rt::sleep_until(deadline).await,
-                None => core::future::pending().await,
-            }
-        };
-        let mut alarm = pin!(alarm);
         poll_fn(|context| {
             let rung = self.doorbells.poll(context).is_ready();
             if rung {
@@ -179,7 +173,8 @@ impl Service {
                 self.frames.try_take();
                 self.rung.set(true);
             }
-            if rung || self.kicked.take() || alarm.as_mut().poll(context).is_ready() {
+            if rung || self.kicked.take() || self.alarm.borrow_mut().poll_until(deadline, context).is_ready()
+            {
                 return Poll::Ready(());
             }
             self.sleeper.replace(Some(context.waker().clone()));

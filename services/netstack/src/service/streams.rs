@@ -9,10 +9,13 @@ use schema::ipc_capnp::signaller;
 use crate::table::Id;
 
 /// Groups of streams, each with a signal bit of its own. When a bit is set, the streams of that group are looked at.
-pub const GROUPS: usize = 8;
+pub const GROUPS: usize = 16;
 
 /// The signal of each group.
-pub struct Groups(Vec<Signal>);
+pub struct Groups {
+    signals: Vec<Signal>,
+    all: SignalSet,
+}
 
 impl Groups {
     /// Takes the signal bits.
@@ -21,22 +24,26 @@ impl Groups {
         for _ in 0..GROUPS {
             signals.push(Signal::new().await?);
         }
-        Ok(Self(signals))
+        let all = signals.iter().fold(SignalSet::default(), SignalSet::with);
+        Ok(Self { signals, all })
     }
 
     /// All signals, with another one.
     pub fn set_with(&self, signal: &Signal) -> SignalSet {
-        self.0.iter().fold(signal.set(), SignalSet::with)
+        self.all.with(signal)
     }
 
     /// The groups whose clients have rung since this was last asked.
     pub fn take_rung(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().filter(|(_, signal)| signal.try_take()).map(|(group, _)| group)
+        let rung = self.all.try_take();
+        // Mostly it was the driver that rang.
+        let signals = if rung == SignalSet::default() { &[] } else { &self.signals[..] };
+        signals.iter().enumerate().filter(move |(_, signal)| rung.contains(signal)).map(|(group, _)| group)
     }
 
     /// What the client of a connection rings.
     pub fn signaller(&self, id: Id) -> Result<signaller::Client, Error> {
-        let signal = self.0.get(id.index() % GROUPS);
+        let signal = self.signals.get(id.index() % GROUPS);
         signal.map(Signal::signaller).ok_or_else(|| Error::failed("no such group of streams".into()))
     }
 }

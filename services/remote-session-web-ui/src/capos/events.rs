@@ -3,12 +3,12 @@
 use alloc::collections::VecDeque;
 use core::{
     cell::{Cell, RefCell},
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     pin::pin,
     task::{Poll, Waker},
 };
 
-use rt::Signal;
+use rt::{Alarm, Signal};
 use schema::network_capnp::network_manager;
 use web_ui::{server::Wake, stream::Stream};
 
@@ -21,6 +21,7 @@ pub struct Events {
     look: RefCell<Option<Look>>,
     lost: Cell<bool>,
     waiting: RefCell<Option<Waker>>,
+    alarm: RefCell<Alarm>,
 }
 
 impl Events {
@@ -32,6 +33,7 @@ impl Events {
             look: RefCell::default(),
             lost: Cell::new(false),
             waiting: RefCell::default(),
+            alarm: RefCell::default(),
         }
     }
 
@@ -93,18 +95,16 @@ impl Events {
 
 /// Waits for the streams' doorbell, for mail, or for the time that `wake` names.
 pub async fn wait(doorbell: &Signal, events: &Events, wake: Wake) {
-    let alarm = async {
-        match wake {
-            Wake::Now => rt::yield_now().await,
-            Wake::At(time) => rt::sleep_until(time).await,
-            Wake::OnEvent => pending().await,
-        }
+    let deadline = match wake {
+        Wake::Now => return rt::yield_now().await,
+        Wake::At(time) => Some(time),
+        Wake::OnEvent => None,
     };
-    let (mut alarm, mut bell) = (pin!(alarm), pin!(doorbell.wait()));
+    let mut bell = pin!(doorbell.wait());
     poll_fn(|context| {
         if events.has_mail()
             || bell.as_mut().poll(context).is_ready()
-            || alarm.as_mut().poll(context).is_ready()
+            || events.alarm.borrow_mut().poll_until(deadline, context).is_ready()
         {
             return Poll::Ready(());
         }

@@ -3,13 +3,13 @@
 use alloc::{collections::VecDeque, rc::Rc};
 use core::{
     cell::RefCell,
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     pin::pin,
     task::{Poll, Waker},
 };
 
 use capnp::Error;
-use rt::Signal;
+use rt::{Alarm, Signal};
 use schema::network_capnp::{network_manager, tcp_listener};
 use web_ui::{server::Wake, stream::Stream};
 
@@ -23,6 +23,7 @@ pub struct Port {
     /// Connections that nobody has taken yet.
     arrivals: RefCell<VecDeque<Stream>>,
     waiting: RefCell<Option<Waker>>,
+    alarm: RefCell<Alarm>,
 }
 
 impl Port {
@@ -32,6 +33,7 @@ impl Port {
             doorbell: Signal::new().await?,
             arrivals: RefCell::default(),
             waiting: RefCell::default(),
+            alarm: RefCell::default(),
         });
         let mut request = network.listen_tcp_request();
         request.get().set_port(number);
@@ -75,18 +77,16 @@ impl Port {
 
     /// Waits for a new connection, for the doorbell, or for the time that `wake` names.
     pub async fn wait(&self, wake: Wake) {
-        let alarm = async {
-            match wake {
-                Wake::Now => rt::yield_now().await,
-                Wake::At(time) => rt::sleep_until(time).await,
-                Wake::OnEvent => pending().await,
-            }
+        let deadline = match wake {
+            Wake::Now => return rt::yield_now().await,
+            Wake::At(time) => Some(time),
+            Wake::OnEvent => None,
         };
-        let (mut alarm, mut bell) = (pin!(alarm), pin!(self.doorbell.wait()));
+        let mut bell = pin!(self.doorbell.wait());
         poll_fn(|context| {
             if !self.arrivals.borrow().is_empty()
                 || bell.as_mut().poll(context).is_ready()
-                || alarm.as_mut().poll(context).is_ready()
+                || self.alarm.borrow_mut().poll_until(deadline, context).is_ready()
             {
                 return Poll::Ready(());
             }
