@@ -9,7 +9,7 @@
 //! that one is given its turn when the present thread waits. So who has work for others hands over all of it before they look,
 //! and a batch costs two switches and not two for each doorbell.
 
-use crate::arch::context::Context;
+use crate::arch::context::{Context, Entered};
 use crate::arch::cpu::{self, Cpu};
 use crate::arch::{processors, traps};
 use crate::list::List;
@@ -213,21 +213,37 @@ fn poke(here: &Cpu, target: &Cpu, priority: u8) {
 }
 
 /// Saves what the entry code did not, before others may run the current thread.
-#[inline(always)]
-pub fn save(cpu: &Cpu, thread: &Thread) {
+fn save(cpu: &Cpu, thread: &Thread) {
     // SAFETY: the thread runs here and is in the kernel.
-    unsafe { thread.context_mut().fpu.save() };
+    let context = unsafe { thread.context_mut() };
+    match context.registers.entered {
+        Entered::Syscall => context.fpu.save_control_words(),
+        Entered::Trap => context.fpu.save(),
+    }
+    count_time(cpu, thread);
+}
+
+/// The same for a thread that is known to have made a system call.
+#[inline(always)]
+pub fn save_in_call(cpu: &Cpu, thread: &Thread) {
+    // SAFETY: the thread runs here and is in the kernel.
+    unsafe { thread.context_mut().fpu.save_control_words() };
+    count_time(cpu, thread);
+}
+
+#[inline(always)]
+fn count_time(cpu: &Cpu, thread: &Thread) {
     let now = time::ticks();
     let ran = now.wrapping_sub(cpu.switched_at.replace(now));
     // Only the processor that runs the thread writes this.
     thread.time.store(thread.time.load(Ordering::Relaxed).wrapping_add(ran), Ordering::Relaxed);
 }
 
-/// Saves the current thread and gives it a state in which it waits; `false` when its process is dying: then it
+/// Saves the current thread, which made a system call, and gives it a state in which it waits; `false` when its process is dying: then it
 /// has ended, and this processor has no thread.
 #[inline(always)]
 pub fn block(cpu: &Cpu, thread: &Thread, waiting: State) -> bool {
-    save(cpu, thread);
+    save_in_call(cpu, thread);
     let mut state = thread.state.lock();
     if thread.process.is_dying() {
         drop(state);
@@ -295,7 +311,7 @@ pub fn hand_over(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
     }
 }
 
-/// Runs a claimed thread before the current one goes on, unless the current one or another ready one is more important.
+/// Runs a claimed thread before the current one, which made a system call, goes on, unless the current one or another ready one is more important.
 #[inline(always)]
 pub fn run_first(cpu: &Cpu, first: Arc<Thread>) -> *mut Context {
     let own = cpu.thread().map_or(0, |thread| thread.priority.load(Ordering::Relaxed));
@@ -306,7 +322,7 @@ pub fn run_first(cpu: &Cpu, first: Arc<Thread>) -> *mut Context {
         return leave(cpu);
     }
     let Some(lender) = cpu.take_thread() else { return switch_to(cpu, first) };
-    save(cpu, &lender);
+    save_in_call(cpu, &lender);
     *lender.state.lock() = State::Ready;
     cpu.lender_top.set(own.wrapping_add(1));
     if let Some(before) = cpu.lender.replace(Some(lender)) {

@@ -200,7 +200,7 @@ fn try_receive(cpu: &Cpu, thread: &Thread, source: Source, deadline: u64) -> Rec
         return event(Event::Timeout, 0);
     }
     // From here on the thread may be woken by another processor as soon as the locks are released.
-    scheduler::save(cpu, thread);
+    scheduler::save_in_call(cpu, thread);
     let mut state = thread.state.lock();
     if thread.process.is_dying() {
         drop(state);

@@ -190,7 +190,8 @@ impl Root {
                 for number in 0..together {
                     let address = first + number * PAGE;
                     // SAFETY: the table belongs to this root, and nobody else writes the entry but processors that set flags.
-                    let entry = unsafe { AtomicU64::from_ptr(ptr::from_mut(entry(table.0, address, 0)).cast()) };
+                    let entry =
+                        unsafe { AtomicU64::from_ptr(ptr::from_mut(entry(table.0, address, 0)).cast()) };
                     // Processors that have the root loaded may set the flag at any time until the entry is gone.
                     let before = Flags::from_bits_truncate(entry.swap(0, Ordering::Relaxed));
                     if before.contains(Flags::ACCESSED) {

@@ -1,7 +1,9 @@
 //! x87, SSE and AVX state, kept per thread.
 //!
 //! The kernel itself is compiled without floating-point registers, so user state stays in the processor until another
-//! thread runs there; it is saved and restored whole at each switch.
+//! thread runs there. A thread that was interrupted gets all of it back. One that made a system call has given all but the
+//! control words away, as by any other call [System V ABI 3.2.1]: it goes on with registers that are zero. Either way the
+//! whole state is loaded at a switch, so nothing of one thread is ever seen by another.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +16,12 @@ const SIZE: usize = 832;
 /// x87 | SSE | AVX in XCR0.
 const COMPONENTS: u64 = 7;
 
+/// Where the XSAVE header says which components are not in their initial state.
+const XSTATE_BV: usize = 512;
+
+/// The x87 control word after reset: all exceptions masked, extended precision, round to nearest.
+const INITIAL_CONTROL_WORD: u16 = 0x037f;
+
 static USE_XSAVE: AtomicBool = AtomicBool::new(false);
 
 /// A saved state, in the format of FXSAVE or XSAVE.
@@ -24,9 +32,27 @@ impl FpuState {
     /// The state after reset: all exceptions masked, round to nearest.
     pub fn new() -> Self {
         let mut bytes = [0; SIZE];
-        bytes[0..2].copy_from_slice(&0x037f_u16.to_le_bytes()); // FCW
+        bytes[0..2].copy_from_slice(&INITIAL_CONTROL_WORD.to_le_bytes()); // FCW
         bytes[24..28].copy_from_slice(&0x1f80_u32.to_le_bytes()); // MXCSR
         Self(bytes)
+    }
+
+    /// Saves what a system call keeps: the control words. The registers are to be as after reset.
+    #[inline(always)]
+    pub fn save_control_words(&mut self) {
+        let area = self.0.as_mut_ptr();
+        // SAFETY: only the area is written: MXCSR and FCW, then status and tags of an x87 without values for FXRSTOR, and
+        // for XRSTOR a header that says that all components are in their initial state. No instruction checks for x87
+        // exceptions.
+        unsafe {
+            asm!(
+                "stmxcsr [{0} + 24]",
+                "fnstcw [{0}]",
+                "mov dword ptr [{0} + 2], 0",
+                "mov qword ptr [{0} + {1}], 0",
+                in(reg) area, const XSTATE_BV, options(nostack)
+            );
+        }
     }
 
     /// Saves this processor's state here.
@@ -51,9 +77,24 @@ impl FpuState {
         unsafe {
             if USE_XSAVE.load(Ordering::Relaxed) {
                 asm!("xrstor64 [{}]", in(reg) area, in("eax") COMPONENTS as u32, in("edx") 0, options(nostack));
+                if u16::from_le_bytes([self.0[0], self.0[1]]) != INITIAL_CONTROL_WORD {
+                    self.restore_control_word();
+                }
             } else {
                 asm!("fxrstor64 [{}]", in(reg) area, options(nostack));
             }
+        }
+    }
+}
+
+impl FpuState {
+    /// Loads the x87 control word, if XRSTOR has put the x87 into its initial state instead. MXCSR it loads in any case
+    /// [Intel SDM 1, 13.8.1].
+    #[cold]
+    fn restore_control_word(&self) {
+        if self.0[XSTATE_BV] & 1 == 0 {
+            // SAFETY: the x87 is in its initial state, so it has no exception that this could raise.
+            unsafe { asm!("fldcw [{}]", in(reg) self.0.as_ptr(), options(nostack, readonly)) };
         }
     }
 }
