@@ -12,7 +12,7 @@ const netstackQuotas :Manifest.Quotas = (frames = 4096, handles = 1024, threads 
 const netstack :Manifest.Entry = (
   # With an address by DHCP.
   name = "netstack",
-  priority = 15,
+  priority = 20,
   heartbeatMilliseconds = 2000,
   arguments = [(name = "address", value = "dhcp")],
   quotas = .netstackQuotas,
@@ -23,7 +23,7 @@ const netstack :Manifest.Entry = (
 const netstackStatic :Manifest.Entry = (
   # With the address that QEMU's user network gives its guest.
   name = "netstack",
-  priority = 15,
+  priority = 20,
   heartbeatMilliseconds = 2000,
   arguments = [(name = "address", value = "10.0.2.15/24"), (name = "gateway", value = "10.0.2.2")],
   quotas = .netstackQuotas,
