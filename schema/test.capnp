@@ -40,8 +40,9 @@ interface Load {
   # Begins to measure pauses anew.
 
   state @1 () -> (moved :UInt64, sessions :UInt32, longestPause :UInt64, presentPause :UInt64, failure :Text);
-  # What it moved so far, in bytes or requests; how many sessions it opened; the longest time in which nothing moved since
-  # the last `mark`, and the time since something moved, in nanoseconds; what was wrong, empty when all was right.
+  # What it moved so far, in bytes or requests; how many sessions it opened; the longest time since the last `mark` in
+  # which one of the ways stood still in which it moves, and the time for which one stands still now, in nanoseconds; what
+  # was wrong, empty when all was right. A stream moves in two ways.
 }
 
 interface FaultInjector {

@@ -11,22 +11,28 @@ use core::{
 };
 use schema::test_capnp::load;
 
-/// The progress of a load, as `Load` of schema/test.capnp shows it.
-#[derive(Default)]
-pub struct Progress {
+/// The progress of a load, as `Load` of schema/test.capnp shows it. A load may move in several ways, as a stream does in
+/// both directions; it has a pause when any of them stands still.
+pub struct Progress<const WAYS: usize> {
     moved: Cell<u64>,
     sessions: Cell<u32>,
-    last: Cell<Duration>,
+    /// When each way last moved.
+    last: [Cell<Duration>; WAYS],
     longest: Cell<Duration>,
     failure: RefCell<String>,
 }
 
-impl Progress {
+impl<const WAYS: usize> Progress<WAYS> {
     /// Nothing moved so far.
     pub fn new() -> Rc<Self> {
-        let progress = Self::default();
-        progress.last.set(rt::now());
-        Rc::new(progress)
+        let now = rt::now();
+        Rc::new(Self {
+            moved: Cell::default(),
+            sessions: Cell::default(),
+            last: core::array::from_fn(|_| Cell::new(now)),
+            longest: Cell::default(),
+            failure: RefCell::default(),
+        })
     }
 
     /// Offers it, where the manifest exports it.
@@ -37,12 +43,20 @@ impl Progress {
         }
     }
 
-    /// So much was moved just now, and is right.
-    pub fn add(&self, amount: u64) {
+    /// So much was moved just now in each of the ways, and is right.
+    pub fn add(&self, amounts: [u64; WAYS]) {
         let now = rt::now();
-        let pause = now.saturating_sub(self.last.replace(now));
-        self.longest.set(self.longest.get().max(pause));
-        self.moved.set(self.moved.get().saturating_add(amount));
+        for (last, amount) in self.last.iter().zip(amounts).filter(|(_, amount)| *amount != 0) {
+            let pause = now.saturating_sub(last.replace(now));
+            self.longest.set(self.longest.get().max(pause));
+            self.moved.set(self.moved.get().saturating_add(amount));
+        }
+    }
+
+    /// How long the way that has waited longest stands still.
+    fn present(&self) -> Duration {
+        let earliest = self.last.iter().map(Cell::get).min();
+        earliest.map_or(Duration::ZERO, |last| rt::now().saturating_sub(last))
     }
 
     /// A new session or connection was opened.
@@ -64,10 +78,12 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl load::Server for Progress {
+impl<const WAYS: usize> load::Server for Progress<WAYS> {
     async fn mark(self: Rc<Self>, _: load::MarkParams, _: load::MarkResults) -> Result<(), Error> {
         self.longest.set(Duration::ZERO);
-        self.last.set(rt::now());
+        for last in &self.last {
+            last.set(rt::now());
+        }
         Ok(())
     }
 
@@ -80,7 +96,7 @@ impl load::Server for Progress {
         state.set_moved(self.moved.get());
         state.set_sessions(self.sessions.get());
         state.set_longest_pause(nanoseconds(self.longest.get()));
-        state.set_present_pause(nanoseconds(rt::now().saturating_sub(self.last.get())));
+        state.set_present_pause(nanoseconds(self.present()));
         state.set_failure(self.failure.borrow().as_str());
         Ok(())
     }

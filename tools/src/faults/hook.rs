@@ -25,9 +25,9 @@ pub struct ProcessState {
 pub struct Load {
     /// Bytes or requests.
     pub moved: u64,
-    /// The longest time in which nothing moved since the last mark.
+    /// The longest time since the last mark in which one way of the load stood still.
     pub longest: Duration,
-    /// The time since something moved.
+    /// The time for which one of them stands still now.
     pub present: Duration,
     /// What was wrong.
     pub failure: String,

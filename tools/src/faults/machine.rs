@@ -367,15 +367,16 @@ impl Bench {
         let mut well: Option<(u32, u64)> = None;
         let mut back = Duration::ZERO;
         loop {
-            let load = self.load()?;
             let (now, state) = self.hook.look(process)?;
+            let load = self.load()?;
             let passed = now.saturating_sub(begin);
             ensure!(state.state != "failed" && state.state != "stopped", "init gave {process} up");
             let shown = state.restarts != restarts || (!must_restart && passed >= WINDOW);
             match well {
                 _ if state.state != "running" || !shown => well = None,
                 Some((life, moved)) if life == state.restarts => {
-                    if load.moved >= moved + self.moves() {
+                    // Each way has moved since, too.
+                    if load.moved >= moved + self.moves() && back + load.present <= passed {
                         return Ok(if self.target == Target::Uart { back } else { load.longest });
                     }
                 }

@@ -101,7 +101,7 @@ async fn run(environment: rt::Environment) -> Result<(), Error> {
     Ok(())
 }
 
-async fn load(environment: &rt::Environment, progress: &Progress) -> Result<(), Error> {
+async fn load(environment: &rt::Environment, progress: &Progress<1>) -> Result<(), Error> {
     let errors = match environment.argument("errors") {
         None | Some("fail") => Errors::Fail,
         Some("repeat") => Errors::Repeat,
@@ -158,7 +158,7 @@ async fn write(
     places: &mut [Place],
     drivers: u32,
     errors: Errors,
-    progress: &Progress,
+    progress: &Progress<1>,
 ) -> Stop {
     let Err(stop) = try_write(session, places, drivers, errors, progress).await;
     stop
@@ -169,7 +169,7 @@ async fn try_write(
     places: &mut [Place],
     drivers: u32,
     errors: Errors,
-    progress: &Progress,
+    progress: &Progress<1>,
 ) -> Result<Infallible, Stop> {
     for index in 0..DEPTH {
         // What was not answered is asked for again, as it was.
@@ -218,7 +218,7 @@ fn finish(
     place: &mut Place,
     offset: usize,
     block: u64,
-    progress: &Progress,
+    progress: &Progress<1>,
 ) -> Result<(), Stop> {
     if place.doing == Doing::Writing {
         place.answered = place.asked;
@@ -239,7 +239,7 @@ fn finish(
     }
     place.asked += 1;
     place.doing = Doing::Writing;
-    progress.add(1);
+    progress.add([1]);
     Ok(())
 }
 

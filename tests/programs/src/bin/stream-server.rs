@@ -78,7 +78,7 @@ async fn run(environment: Environment) -> Result<(), Error> {
 
 async fn listen(
     network: &network_manager::Client,
-    progress: &Rc<Progress>,
+    progress: &Rc<Progress<2>>,
     pause: Duration,
 ) -> Result<Infallible, Error> {
     let mut request = network.listen_tcp_request();
@@ -186,13 +186,13 @@ impl Connection {
         }
     }
 
-    async fn serve(mut self, progress: &Progress, pause: Duration) -> Result<(), Error> {
+    async fn serve(mut self, progress: &Progress<2>, pause: Duration) -> Result<(), Error> {
         let [seed, down, up] = self.request().await?;
         let (mut sent, mut got) = (Sequence::new(seed), Sequence::new(seed.wrapping_add(1)));
         let mut hash = Sha256::new();
         let mut part = vec![0; 4096];
         while sent.position() < down || got.position() < up {
-            let before = sent.position() + got.position();
+            let before = [sent.position(), got.position()];
             let turn = sent.position().saturating_add(TURN).min(down);
             while sent.position() < turn {
                 let left = turn - sent.position();
@@ -222,14 +222,12 @@ impl Connection {
                     break;
                 }
             }
-            let moved = sent.position() + got.position() - before;
-            if moved > 0 {
-                progress.add(moved);
-            }
+            let moved = [sent.position() - before[0], got.position() - before[1]];
+            progress.add(moved);
             if got.position() < up && self.end.reader.state().map_err(broken)? == ReaderState::AtEnd {
                 return Err(Error::failed("the client ended too early".into()));
             }
-            if moved == 0 {
+            if moved == [0, 0] {
                 let wants = match (got.position() < up, sent.position() < down) {
                     (true, true) => StreamWants::BytesOrSpace,
                     (true, false) => StreamWants::Bytes,
