@@ -60,10 +60,11 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     }
 
     /// Looks for everybody anew after the link was down: the cable may lead elsewhere now. The address stays until its lease
-    /// says otherwise, and with it the connections.
+    /// says otherwise, and with it the connections, which send again what was lost.
     pub fn link_came_up(&mut self, now: Duration) {
         let configuration = self.configuration.take();
         self.configure(configuration, now);
+        self.recover(now);
     }
 
     /// Gives the session with the NIC up, as when its driver has died. Sockets stay.

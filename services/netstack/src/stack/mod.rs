@@ -12,6 +12,7 @@
 mod clients;
 mod configure;
 mod ingest;
+mod recovery;
 mod serve;
 #[cfg(test)]
 mod tests;

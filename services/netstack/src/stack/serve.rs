@@ -285,7 +285,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     }
 
     /// Asks for the neighbour that leads to a destination.
-    fn ask_for(&mut self, destination: Ipv4Address, now: Duration) {
+    pub(super) fn ask_for(&mut self, destination: Ipv4Address, now: Duration) {
         let (Some(configuration), Some(session)) = (&self.configuration, &mut self.session) else { return };
         let asked = session.sender.take_asked();
         if let Some(neighbour) = configuration.next_hop(destination)

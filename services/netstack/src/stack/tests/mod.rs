@@ -4,6 +4,7 @@ mod dhcp;
 mod harness;
 mod hostile;
 mod offload;
+mod recovery;
 mod sessions;
 mod tcp;
 mod udp;
