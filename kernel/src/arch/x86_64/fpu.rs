@@ -85,9 +85,7 @@ impl FpuState {
             }
         }
     }
-}
 
-impl FpuState {
     /// Loads the x87 control word, if XRSTOR has put the x87 into its initial state instead. MXCSR it loads in any case
     /// [Intel SDM 1, 13.8.1].
     #[cold]
