@@ -174,30 +174,45 @@ extern "C" fn compute() -> ! {
     )
 }
 
-/// How SSE instructions round; bits 13 and 14 of MXCSR [Intel SDM 1, 10.2.3].
+/// How SSE and x87 instructions round: bits 13 and 14 of MXCSR, 10 and 11 of the control word [Intel SDM 1, 10.2.3, 8.1.5.3].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {
     /// To the nearest number.
     Nearest,
     /// Towards minus infinity.
     Down,
-    /// Another one.
+    /// Another one, or the two units round in different ways.
     Other,
+}
+
+impl Rounding {
+    const MASK: u32 = 3;
+
+    fn from_bits(bits: u32) -> Self {
+        match bits & Self::MASK {
+            0 => Self::Nearest,
+            1 => Self::Down,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Sets the rounding of this thread; returns the one before. What is computed meanwhile must not care.
 pub fn set_rounding(rounding: Rounding) -> Rounding {
-    const MASK: u32 = 3 << 13;
-    let mut word = 0_u32;
-    // SAFETY: stores a register to memory of this function's own.
-    unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut word, options(nostack)) };
-    let bits = if rounding == Rounding::Down { 1 << 13 } else { 0 };
-    let new = word & !MASK | bits;
+    let bits = u32::from(rounding == Rounding::Down);
+    let mut sse = 0_u32;
+    let mut x87 = 0_u16;
+    // SAFETY: stores two registers to memory of this function's own.
+    unsafe {
+        asm!("stmxcsr [{}]", "fnstcw [{}]", in(reg) &raw mut sse, in(reg) &raw mut x87, options(nostack))
+    };
+    let new_sse = sse & !(Rounding::MASK << 13) | bits << 13;
+    // The bits are the lower two.
+    let new_x87 = x87 & !((Rounding::MASK as u16) << 10) | (bits as u16) << 10;
     // SAFETY: only the rounding changes: no exception is unmasked, no reserved bit set.
-    unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const new, options(nostack)) };
-    match (word & MASK) >> 13 {
-        0 => Rounding::Nearest,
-        1 => Rounding::Down,
-        _ => Rounding::Other,
+    unsafe {
+        asm!("ldmxcsr [{}]", "fldcw [{}]", in(reg) &raw const new_sse, in(reg) &raw const new_x87, options(nostack));
     }
+    let (sse, x87) = (Rounding::from_bits(sse >> 13), Rounding::from_bits(u32::from(x87) >> 10));
+    if sse == x87 { sse } else { Rounding::Other }
 }
