@@ -27,7 +27,7 @@ pub fn scenarios() -> Vec<Scenario> {
             hostile,
         ),
         Scenario::new("iommu-absent", "without an IOMMU the machine says what it cannot stop", LIMIT, absent),
-        Scenario::new("iommu-recovery", "a killed driver gives back all of its domain", 180, |context| {
+        Scenario::new("iommu-recovery", "a killed driver gives back all of its domain", 300, |context| {
             recovery::recover(context, "virtio-net", Nic::Modern, Iommu::Intel)
         }),
     ]
