@@ -367,7 +367,7 @@ impl<E: Engine<Pool = Rc<P>> + 'static, P: 'static> Service<E, P> {
                     .then(|| candidate.memory.clone())
             };
             if let Some(memory) = memory
-                && holders(&memory).await.is_ok_and(|count| count <= OWN_HOLDERS)
+                && rt::memory::holders(&memory).await.is_ok_and(|count| count <= OWN_HOLDERS)
             {
                 return Some(self.orphans.borrow_mut().swap_remove(index));
             }
@@ -380,10 +380,6 @@ impl<E: Engine<Pool = Rc<P>> + 'static, P: 'static> Service<E, P> {
         let (region, memory) = device::pci::allocate(&self.dma, pages).await?;
         Ok(Buffers { pool: self.maker.make(&self.dma, region).await?, memory, bytes })
     }
-}
-
-async fn holders(memory: &memory_object::Client) -> Result<u32, Error> {
-    Ok(memory.holders_request().send().promise.await?.get()?.get_count())
 }
 
 /// Overwrites buffers, so that no client gets what another one, or a former self, had in them.

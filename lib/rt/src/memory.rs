@@ -15,6 +15,12 @@ pub async fn allocate(pages: u32) -> Result<memory_object::Client, Error> {
     Ok(memory_object::Client::new(Remote::client(kernel::memory(pages)?)))
 }
 
+/// How many capabilities and mappings of these pages there are anywhere, this process's own included: who lent memory out
+/// learns by it that nobody else has it any more.
+pub async fn holders(memory: &memory_object::Client) -> Result<u32, Error> {
+    Ok(memory.holders_request().send().promise.await?.get()?.get_count())
+}
+
 /// Memory mapped into this process; unmapped on drop.
 pub struct Mapping {
     range: Range,

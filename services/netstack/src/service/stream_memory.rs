@@ -49,7 +49,7 @@ impl StreamMemory {
     /// Whether neither the stack nor a client has it any more.
     async fn is_free(&self) -> bool {
         let asked = Arc::strong_count(&self.mapping) == 1;
-        asked && holders(&self.memory).await.is_ok_and(|count| count <= OWN_HOLDERS)
+        asked && rt::memory::holders(&self.memory).await.is_ok_and(|count| count <= OWN_HOLDERS)
     }
 }
 
@@ -109,8 +109,4 @@ impl Kept {
     fn expiry(&self) -> Option<Duration> {
         self.memories.borrow().front().map(|(since, _)| *since + KEPT_FOR)
     }
-}
-
-async fn holders(memory: &memory_object::Client) -> Result<u32, Error> {
-    Ok(memory.holders_request().send().promise.await?.get()?.get_count())
 }
