@@ -165,7 +165,7 @@ docs: $(SETUP)/build ## Builds the code's documentation, warnings denied
 
 test: unit smoke ## Unit tests and smoke tests
 
-unit: $(SETUP)/build ## Tests on the host
+unit: build ## Tests on the host
 	cargo test $(FOR_HOST)
 
 smoke: build $(SETUP)/test ## Boots the system in QEMU and looks at it from outside

@@ -3,6 +3,7 @@
 use crate::{
     init::{self, Session, StartError, State},
     offload::Offloads,
+    queue::Moved,
     regs::{self, Facts, Link},
     watch::Sight,
 };
@@ -188,19 +189,26 @@ impl<M: SharedMemory> Device<M> {
 
     /// Moves what there is to move, within bounds, and asks for signals when there was nothing. Without a session there
     /// is never anything.
+    // Not inlined among what is rare, so that what frames need lies together.
+    #[inline(never)]
     pub fn turn(&mut self) -> Result<Turn, Fault> {
         let State::Live(session) = &mut self.state else { return Ok(Turn { work: Work::None, ring: false }) };
+        // What is to be sent comes first: the network is at work with it while the rest is done.
+        let sent = session.submit(&mut self.transport, &mut self.counters)?;
         let received = session.receive.pass(&mut session.side, &mut self.counters)?;
-        let sent = session.send.pass(&mut session.side, &mut self.counters)?;
         if received.submitted {
             session.receive.signals().notify(&mut self.transport);
         }
-        if sent.submitted {
-            session.send.signals().notify(&mut self.transport);
-        }
+        // Buffers of sent frames go back after the next frames, which is soon enough while the client has others.
+        let returned = if sent.submitted || session.is_crowded() {
+            session.send.give_back(&mut session.side)?
+        } else {
+            Moved::default()
+        };
         let ring = session.side.must_ring();
         // To arm is to look again, so there is no need for a turn that finds nothing.
-        let work = if received.is_full() || sent.is_full() { Work::More } else { session.arm()? };
+        let full = sent.is_full() || received.is_full() || returned.is_full();
+        let work = if full { Work::More } else { session.arm()? };
         self.asleep = work == Work::None;
         Ok(Turn { work, ring })
     }
@@ -208,9 +216,8 @@ impl<M: SharedMemory> Device<M> {
     /// Gives the device what the client still has to send, and receives nothing; how many frames have not left yet.
     pub fn drain(&mut self) -> Result<usize, Fault> {
         let State::Live(session) = &mut self.state else { return Ok(0) };
-        if session.send.pass(&mut session.side, &mut self.counters)?.submitted {
-            session.send.signals().notify(&mut self.transport);
-        }
+        session.submit(&mut self.transport, &mut self.counters)?;
+        session.send.give_back(&mut session.side)?;
         Ok(session.send.in_flight())
     }
 
@@ -233,7 +240,7 @@ impl<M: SharedMemory> Device<M> {
         Ok(self.facts.link)
     }
 
-    /// Looks at a device that may have stopped. `None` without a session.
+    /// Looks at a device that may have stopped, and takes what it has sent. `None` without a session.
     pub fn sight(&mut self) -> Result<Option<Sight>, Fault> {
         let State::Live(session) = &mut self.state else { return Ok(None) };
         let status = self.transport.get_status();
@@ -243,10 +250,11 @@ impl<M: SharedMemory> Device<M> {
         if !status.contains(DeviceStatus::DRIVER_OK) {
             return Err(Fault::Stopped);
         }
-        let sent = session.send.signals().has_used();
+        let returned = session.send.give_back(&mut session.side)?.frames > 0;
         Ok(Some(Sight {
             used: self.asleep && session.receive.signals().has_used(),
-            sending: session.send.in_flight() > 0 && !sent,
+            returned,
+            sending: session.send.in_flight() > 0,
             // At least as many were given to it as it has.
             sent: self.counters.sent_frames.saturating_sub(session.send.in_flight() as u64),
         }))
@@ -282,10 +290,8 @@ impl<M: SharedMemory> Session<M> {
     /// Asks both sides for signals, then looks again: the work-arm-re-check-sleep protocol on all six queues.
     fn arm(&mut self) -> Result<Work, Fault> {
         self.receive.signals().want(Notifications::Wanted);
-        // Sent frames need no interrupt while the client has buffers: they are given back at the next turn.
-        // From half of them on, the client could wait for them.
-        let send_buffers = self.side.layout().send_buffers() as usize;
-        let crowded = self.send.in_flight() * 2 >= send_buffers;
+        // Sent frames need no interrupt while the client has buffers.
+        let crowded = self.is_crowded();
         self.send.signals().want(if crowded { Notifications::Wanted } else { Notifications::Unwanted });
         // Free buffers likewise, while the device has half of them.
         let scarce = self.receive.posted() * 2 < self.side.layout().receive_buffers() as usize;
@@ -297,6 +303,20 @@ impl<M: SharedMemory> Session<M> {
         }
         self.disarm();
         Ok(Work::More)
+    }
+
+    /// Gives the client's next frames to the device, and tells it.
+    fn submit(&mut self, transport: &mut PciTransport, counters: &mut Counters) -> Result<Moved, Fault> {
+        let sent = self.send.submit(&mut self.side, counters)?;
+        if sent.submitted {
+            self.send.signals().notify(transport);
+        }
+        Ok(sent)
+    }
+
+    /// Whether the device has half of the buffers for sending or more: the client could wait for them.
+    fn is_crowded(&self) -> bool {
+        self.send.in_flight() * 2 >= self.side.layout().send_buffers() as usize
     }
 
     fn disarm(&mut self) {

@@ -62,7 +62,7 @@ struct Buffers {
 /// The session that is on.
 struct Session {
     number: SessionNumber,
-    doorbell: signaller::Client,
+    doorbell: rt::Doorbell,
 }
 
 /// Which session of this driver's life it is.
@@ -290,7 +290,7 @@ impl Driver {
                 if turn.ring
                     && let Some(session) = &*self.session.borrow()
                 {
-                    rt::ring_doorbell(&session.doorbell);
+                    session.doorbell.ring();
                 }
                 if turn.work == Work::None {
                     return Ok(());
@@ -311,7 +311,7 @@ impl Driver {
         let prepared = self.prepare().await;
         // The client's last frames may have come back to it.
         if let Some(session) = session {
-            rt::ring_doorbell(&session.doorbell);
+            session.doorbell.ring();
         }
         prepared
     }
@@ -336,7 +336,7 @@ impl Driver {
         self.device.borrow_mut().start(*layout, &mapping, dma).map_err(refused)?;
         let number = SessionNumber(self.last_number.get() + 1);
         self.last_number.set(number.0);
-        self.session.replace(Some(Session { number, doorbell }));
+        self.session.replace(Some(Session { number, doorbell: doorbell.into() }));
         // The data path gives the device its receive buffers.
         let own = self.bells.doorbell();
         rt::ring_doorbell(&own);

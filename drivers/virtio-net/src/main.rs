@@ -43,7 +43,7 @@ async fn drive(environment: rt::Environment) -> Result<(), Error> {
     rt::health::at_stop(async move { ending.stop().await });
     environment.export("nic", server::serve(&driver)).await?;
     rt::spawn(Rc::clone(&driver).watch());
-    Err(driver.run().await)
+    Err(rt::apart(async move { driver.run().await }).await)
 }
 
 fn transport_choice(argument: Option<&str>) -> Result<TransportChoice, Error> {

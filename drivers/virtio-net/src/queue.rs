@@ -164,21 +164,25 @@ impl SendQueue {
         Ok(Self { queue, headers: Rc::clone(headers), header_bytes, sending, largest })
     }
 
-    /// Gives the buffers of sent frames back to the client and its next frames to the device.
-    pub fn pass<M: SharedMemory>(
+    /// Gives the buffers of sent frames back to the client.
+    pub fn give_back<M: SharedMemory>(&mut self, side: &mut NicSide<M>) -> Result<Moved, Fault> {
+        let mut moved = Moved::default();
+        while moved.frames < BUDGET {
+            let Some(used) = self.queue.take_used()? else { break };
+            moved.frames += 1;
+            side.finish_send(used.tag)?;
+        }
+        Ok(moved)
+    }
+
+    /// Gives the client's next frames to the device.
+    pub fn submit<M: SharedMemory>(
         &mut self,
         side: &mut NicSide<M>,
         counters: &mut Counters,
     ) -> Result<Moved, Fault> {
         let mut moved = Moved::default();
-        while let Some(used) = self.queue.take_used()? {
-            moved.frames += 1;
-            side.finish_send(used.tag)?;
-            if moved.frames == BUDGET {
-                break;
-            }
-        }
-        for _ in 0..BUDGET {
+        while moved.frames < BUDGET {
             let Some(frame) = side.take_send().inspect_err(|_| counters.send_errors += 1)? else { break };
             moved.frames += 1;
             let range = frame.range();

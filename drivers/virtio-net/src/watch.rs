@@ -16,6 +16,8 @@ const STALLED: u32 = 10;
 pub struct Sight {
     /// The driver sleeps, and the device has used buffers.
     pub used: bool,
+    /// Buffers of sent frames went back to the client, which may want to know.
+    pub returned: bool,
     /// The device has frames to send, and none of them is sent.
     pub sending: bool,
     /// Frames that it has given back so far.
@@ -49,6 +51,6 @@ impl Watch {
         if self.stalled >= STALLED {
             return Err(Fault::Stalled);
         }
-        Ok(if unheard { Work::More } else { Work::None })
+        Ok(if unheard || sight.returned { Work::More } else { Work::None })
     }
 }

@@ -15,7 +15,7 @@ use ring::{
     block::{BlockLayout, Buffers, ClientSide},
 };
 use rt::{
-    Signal,
+    Doorbell, Signal,
     memory::{Mapping, Protection},
 };
 use schema::{
@@ -70,7 +70,7 @@ pub struct Session {
     buffers: Buffers<Mapping>,
     info: Info,
     bell: Signal,
-    driver: signaller::Client,
+    driver: Doorbell,
     life: Rc<Life>,
 }
 
@@ -106,7 +106,7 @@ impl Session {
         Ok(Self {
             side: ClientSide::new(&ring::share(rings), layout).map_err(failed)?,
             buffers: Buffers::new(&ring::share(buffers), bytes as usize).map_err(failed)?,
-            driver: opened.get_doorbell()?,
+            driver: opened.get_doorbell()?.into(),
             info,
             bell,
             life,
@@ -137,7 +137,7 @@ impl Session {
     /// Tells the driver of what was asked for, if it sleeps. Once for each batch.
     pub fn ring(&mut self) {
         if self.side.must_ring() {
-            rt::ring_doorbell(&self.driver);
+            self.driver.ring();
         }
     }
 

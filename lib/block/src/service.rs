@@ -16,7 +16,7 @@ use core::{
 use device::{DmaRegion, Interrupts, PAGE_BYTES};
 use ring::block::{BlockLayout, MAXIMUM_DEPTH};
 use rt::{
-    Signal,
+    Doorbell, Signal,
     memory::{Mapping, Protection},
 };
 use schema::{device_capnp::dma_pool, ipc_capnp::signaller, memory_capnp::memory_object};
@@ -93,7 +93,7 @@ pub struct Service<E: Engine<Pool = Rc<P>>, P> {
     limits: Limits,
     name: &'static str,
     /// Doorbells of the clients, by the queues' places.
-    doorbells: RefCell<Vec<Option<signaller::Client>>>,
+    doorbells: RefCell<Vec<Option<Doorbell>>>,
     /// Memory whose object is gone, until nobody has it any more.
     orphans: RefCell<Vec<Buffers<P>>>,
     /// A queue has ended, or the device has finished with one.
@@ -231,13 +231,13 @@ impl<E: Engine<Pool = Rc<P>> + 'static, P: 'static> Service<E, P> {
         let doorbells = self.doorbells.borrow();
         for number in turn.ring.drain(..) {
             if let Some(Some(doorbell)) = doorbells.get(number.place()) {
-                rt::ring_doorbell(doorbell);
+                doorbell.ring();
             }
         }
         for (number, fault) in turn.ended.drain(..) {
             log::warn!("a queue ends: client: {fault}");
             if let Some(Some(doorbell)) = doorbells.get(number.place()) {
-                rt::ring_doorbell(doorbell);
+                doorbell.ring();
             }
         }
         if self.changed.has_waiters() {
@@ -300,10 +300,10 @@ impl<E: Engine<Pool = Rc<P>> + 'static, P: 'static> Service<E, P> {
     fn note_doorbell(&self, number: QueueNumber, doorbell: signaller::Client) {
         let mut doorbells = self.doorbells.borrow_mut();
         if doorbells.len() <= number.place() {
-            doorbells.resize(number.place() + 1, None);
+            doorbells.resize_with(number.place() + 1, || None);
         }
         if let Some(place) = doorbells.get_mut(number.place()) {
-            *place = Some(doorbell);
+            *place = Some(doorbell.into());
         }
     }
 

@@ -159,7 +159,11 @@ impl<M: SharedMemory> Region<M> {
     }
 
     /// Copies from the region into `target`. `None`, with nothing done, when the range is not inside.
+    // An empty range is usual: what does not reach the end of a ring has no second part.
     pub(crate) fn copy_out(&self, offset: usize, target: &mut [u8]) -> Option<()> {
+        if target.is_empty() {
+            return Some(());
+        }
         let source = self.bytes(offset, target.len())?;
         // SAFETY: both ranges are valid for the length and cannot overlap, since no reference to shared memory
         // exists. The peer may change the bytes meanwhile; they are plain bytes and are checked
@@ -170,6 +174,9 @@ impl<M: SharedMemory> Region<M> {
 
     /// Copies `source` into the region. `None`, with nothing done, when the range is not inside.
     pub(crate) fn copy_in(&self, offset: usize, source: &[u8]) -> Option<()> {
+        if source.is_empty() {
+            return Some(());
+        }
         let target = self.bytes(offset, source.len())?;
         // SAFETY: as in `copy_out`.
         unsafe { target.as_ptr().copy_from_nonoverlapping(source.as_ptr(), source.len()) };

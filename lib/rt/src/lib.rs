@@ -72,8 +72,8 @@ mod syscall;
 mod tests;
 
 pub use environment::{Environment, FirstProcess};
-pub use executor::{Alarm, Elapsed, now, sleep, sleep_until, spawn, timeout, yield_now};
+pub use executor::{Alarm, Elapsed, apart, now, sleep, sleep_until, spawn, timeout, yield_now};
 pub use local::serve;
 pub use ports::Ports;
-pub use signal::{Signal, SignalSet, ring_doorbell};
+pub use signal::{Doorbell, Signal, SignalSet, ring_doorbell};
 pub use start::random_u64;

@@ -157,19 +157,56 @@ impl Drop for Signal {
     }
 }
 
+/// Rings a doorbell once; who rings the same one often keeps a [`Doorbell`].
+pub fn ring_doorbell(signaller: &signaller::Client) {
+    ring(signaller, handle_of(signaller));
+}
+
+/// A signaller that is rung often: its handle is looked up once.
+pub struct Doorbell {
+    signaller: signaller::Client,
+    /// Unknown until it is rung first, and for as long as the client is a promise.
+    handle: Cell<Option<u32>>,
+}
+
+impl Doorbell {
+    /// Sets the signaller's bits, as [`ring_doorbell`] does.
+    pub fn ring(&self) {
+        let mut handle = self.handle.get();
+        if handle.is_none() {
+            handle = handle_of(&self.signaller);
+            self.handle.set(handle);
+        }
+        ring(&self.signaller, handle);
+    }
+}
+
+impl From<signaller::Client> for Doorbell {
+    fn from(signaller: signaller::Client) -> Self {
+        Self { signaller, handle: Cell::new(None) }
+    }
+}
+
+/// The handle of a signaller in another process or in the kernel. It is the client's for as long as that lives.
+/// Local objects have none, and are not given one for this.
+fn handle_of(signaller: &signaller::Client) -> Option<u32> {
+    let hook = signaller.as_client_hook();
+    if hook.get_brand() == capability::LOCAL { None } else { capability::handle_of(hook).ok().flatten() }
+}
+
 /// Sets the bits of a signaller by the system call, without a message.
 ///
 /// Where a process stands in for the kernel's signaller it is called by a message. A signaller that is gone is no
 /// error: who would have been told is gone too.
-pub fn ring_doorbell(signaller: &signaller::Client) {
-    let hook = signaller.as_client_hook();
-    // Local objects have no handle, and are not given one for this.
-    if hook.get_brand() != capability::LOCAL
-        && let Ok(Some(handle)) = capability::handle_of(hook)
-        && matches!(syscall::signal(handle), Status::Ok | Status::Disconnected)
-    {
+fn ring(signaller: &signaller::Client, handle: Option<u32>) {
+    if handle.is_some_and(|handle| matches!(syscall::signal(handle), Status::Ok | Status::Disconnected)) {
         return;
     }
+    call(signaller);
+}
+
+#[cold]
+fn call(signaller: &signaller::Client) {
     let promise = signaller.signal_request().send().promise;
     executor::spawn(async move {
         if let Err(error) = promise.await {

@@ -20,5 +20,5 @@ async fn serve(environment: rt::Environment) -> Result<(), Error> {
         .map_err(|error| Error::failed(error.to_string()))?;
     let service = Service::start(environment.clone(), addressing).await?;
     environment.export("network", service.manager()).await?;
-    match service.run().await {}
+    match rt::apart(async move { service.run().await }).await {}
 }

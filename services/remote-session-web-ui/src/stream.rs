@@ -6,7 +6,10 @@ use crate::server::{ByteStream, Interest, Received, Written};
 use capnp::Error;
 use ring::Sleep;
 use ring::stream::{End, ReaderState, StreamWants, open};
-use rt::memory::{Mapping, Protection};
+use rt::{
+    Doorbell,
+    memory::{Mapping, Protection},
+};
 use schema::{ipc_capnp::signaller, memory_capnp::memory_object, network_capnp::tcp_socket};
 
 /// Most pages of a stream that are mapped: far more than the rings that the stack makes, and a bound on what a
@@ -16,7 +19,7 @@ const MAXIMUM_PAGES: u32 = 256;
 /// Both rings of one connection. Dropping it before [`finish`](ByteStream::finish) resets the connection.
 pub struct Stream {
     end: End<Mapping>,
-    doorbell: signaller::Client,
+    doorbell: Doorbell,
     _socket: tcp_socket::Client,
 }
 
@@ -35,12 +38,12 @@ impl Stream {
         // One thread uses it; the rings count references atomically because other programs have more.
         #[expect(clippy::arc_with_non_send_sync)]
         let end = open(&Arc::new(mapping)).map_err(|error| Error::failed(alloc::format!("{error}")))?;
-        Ok(Self { end, doorbell, _socket: socket })
+        Ok(Self { end, doorbell: doorbell.into(), _socket: socket })
     }
 
     fn tell_peer(&mut self) {
         if self.end.must_ring() {
-            rt::ring_doorbell(&self.doorbell);
+            self.doorbell.ring();
         }
     }
 }

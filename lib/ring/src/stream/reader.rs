@@ -78,7 +78,7 @@ impl<M: SharedMemory> Reader<M> {
         let (first, _) = self.split(target.len());
         let (head, tail) = target.split_at_mut_checked(first).unwrap_or_default();
         let head = self.bytes.copy_out(self.start(), head);
-        let tail = if tail.is_empty() { Some(()) } else { self.bytes.copy_out(0, tail) };
+        let tail = self.bytes.copy_out(0, tail);
         debug_assert!(head.is_some() && tail.is_some());
         self.consume(count);
         true

@@ -246,7 +246,7 @@ async fn open(service: &Service) -> Result<nic_session::Client, Error> {
         SendOffload::Checksums => Abilities::Checksums,
         SendOffload::Segments => Abilities::Segments,
     };
-    let session = Session::new(&rings, &buffers, layout, abilities, ClientBell(doorbell))
+    let session = Session::new(&rings, &buffers, layout, abilities, ClientBell(doorbell.into()))
         .map_err(|error| Error::failed(format!("the NIC's rings: {error}")))?;
     service.nic.link.set(info.link);
     service.stack.borrow_mut().open_session(session, info.mac, info.mtu, rt::now());

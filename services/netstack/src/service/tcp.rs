@@ -61,7 +61,7 @@ impl Claim {
         }?;
         let end = stream::create(&stream.mapping, layout)
             .map_err(|error| Error::failed(format!("the stream: {error}")))?;
-        if !self.service.stack.borrow_mut().attach(self.id, end, ClientBell(doorbell)) {
+        if !self.service.stack.borrow_mut().attach(self.id, end, ClientBell(doorbell.into())) {
             return Err(Error::failed("the connection is gone, or was opened meanwhile".into()));
         }
         self.service.kick();

@@ -87,7 +87,7 @@ impl udp_socket::Server for Socket {
         let mapping = map(&memory, RINGS.bytes()).await?;
         let end = datagram::create(&mapping, RINGS)
             .map_err(|error| Error::failed(format!("the datagrams' rings: {error}")))?;
-        let doorbell = ClientBell(params.get()?.get_doorbell()?);
+        let doorbell = ClientBell(params.get()?.get_doorbell()?.into());
         if !self.service.stack.borrow_mut().open(self.id, end, doorbell) {
             return Err(refused());
         }

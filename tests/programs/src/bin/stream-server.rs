@@ -29,13 +29,10 @@ use ring::{
     stream::{End, ReaderState, StreamWants, open},
 };
 use rt::{
-    Environment, Signal,
+    Doorbell, Environment, Signal,
     memory::{Mapping, Protection},
 };
-use schema::{
-    ipc_capnp::signaller,
-    network_capnp::{network_manager, tcp_listener, tcp_socket},
-};
+use schema::network_capnp::{network_manager, tcp_listener, tcp_socket};
 use sha2::{Digest as _, Sha256};
 use tasks::Event;
 use testing::{progress::Progress, stream::Sequence};
@@ -132,7 +129,7 @@ impl Drop for Gone {
 struct Connection {
     end: End<Mapping>,
     bell: Signal,
-    doorbell: signaller::Client,
+    doorbell: Doorbell,
     _socket: tcp_socket::Client,
 }
 
@@ -152,13 +149,13 @@ impl Connection {
         // One thread uses it; the rings count references atomically because other programs have more.
         #[expect(clippy::arc_with_non_send_sync)]
         let end = open(&Arc::new(mapping)).map_err(|error| Error::failed(format!("{error}")))?;
-        Ok(Self { end, bell, doorbell: accepted.get_doorbell()?, _socket: accepted.get_socket()? })
+        Ok(Self { end, bell, doorbell: accepted.get_doorbell()?.into(), _socket: accepted.get_socket()? })
     }
 
     /// Rings the peer for what was moved, and sleeps until there is more to do.
     async fn rest(&mut self, wants: StreamWants) {
         if self.end.must_ring() {
-            rt::ring_doorbell(&self.doorbell);
+            self.doorbell.ring();
         }
         if self.end.arm(wants) == Sleep::Allowed {
             self.bell.wait().await;
@@ -236,7 +233,7 @@ impl Connection {
                 self.rest(wants).await;
             } else {
                 if self.end.must_ring() {
-                    rt::ring_doorbell(&self.doorbell);
+                    self.doorbell.ring();
                 }
                 if pause.is_zero() { rt::yield_now().await } else { rt::sleep(pause).await }
             }
@@ -262,7 +259,7 @@ impl Connection {
             }
         }
         if self.end.must_ring() {
-            rt::ring_doorbell(&self.doorbell);
+            self.doorbell.ring();
         }
         Ok(())
     }

@@ -8,13 +8,10 @@ use ring::{
     datagram::{self, Datagrams},
 };
 use rt::{
-    Signal,
+    Doorbell, Signal,
     memory::{Mapping, Protection},
 };
-use schema::{
-    ipc_capnp::signaller,
-    network_capnp::{network_manager, udp_socket},
-};
+use schema::network_capnp::{network_manager, udp_socket};
 
 use crate::marks::{Counted, Marks};
 
@@ -27,7 +24,7 @@ const LONGEST: usize = 9216;
 /// A socket with its rings.
 pub struct Socket {
     rings: Datagrams<Mapping>,
-    stack: signaller::Client,
+    stack: Doorbell,
     doorbell: Signal,
     _socket: udp_socket::Client,
 }
@@ -48,7 +45,7 @@ pub async fn bind(network: &network_manager::Client, port: u16) -> Result<Socket
     // One thread uses it; the rings count references atomically because other programs have more.
     #[expect(clippy::arc_with_non_send_sync)]
     let rings = datagram::open(&Arc::new(mapping)).map_err(failed)?;
-    Ok(Socket { rings, stack: opened.get_doorbell()?, doorbell, _socket: socket })
+    Ok(Socket { rings, stack: opened.get_doorbell()?.into(), doorbell, _socket: socket })
 }
 
 /// Sends every datagram back, for ever.
@@ -63,7 +60,7 @@ pub async fn echo(mut socket: Socket) -> Result<(), Error> {
             marks.add(1);
         }
         if socket.rings.must_ring() {
-            rt::ring_doorbell(&socket.stack);
+            socket.stack.ring();
         }
         if socket.rings.arm() == Sleep::Allowed {
             socket.doorbell.wait().await;

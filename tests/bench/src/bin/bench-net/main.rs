@@ -32,5 +32,5 @@ async fn run(environment: rt::Environment) -> Result<(), Error> {
     }
     let socket = datagrams::bind(&network, 7).await?;
     log::info!("NET-READY");
-    datagrams::echo(socket).await
+    rt::apart(datagrams::echo(socket)).await
 }
