@@ -98,15 +98,15 @@ interface NetworkManager {
 
 interface TcpListener {
   accept @0 (doorbell :Ipc.Signaller) -> (socket :TcpSocket, stream :Memory.MemoryObject, doorbell :Ipc.Signaller,
-      peerAddress :UInt32, peerPort :UInt16);
+      peerAddress :UInt32, peerPort :UInt16, pages :UInt32);
   # Answers with the next connection, already open as by `TcpSocket.open`. Several calls may wait.
   # The stream's memory may be that of an earlier connection of this listener which everybody has let go of, and hold what
   # was left in it.
 }
 
 interface TcpSocket {
-  open @0 (doorbell :Ipc.Signaller) -> (stream :Memory.MemoryObject, doorbell :Ipc.Signaller);
-  # Shared memory with one byte ring each way, in the layout of `ring::stream`. The sender closes its
+  open @0 (doorbell :Ipc.Signaller) -> (stream :Memory.MemoryObject, doorbell :Ipc.Signaller, pages :UInt32);
+  # Shared memory of so many pages with one byte ring each way, in the layout of `ring::stream`. The sender closes its
   # ring to end its direction (FIN); the ring's state tells end of stream and reset. Dropping the
   # socket without closing resets the connection.
 
@@ -125,8 +125,8 @@ interface UdpSocket {
   # Answers with the next datagram. Datagrams beyond the receive buffer are dropped and counted.
   info @2 () -> (localPort :UInt16, dropped :UInt64);
 
-  open @3 (doorbell :Ipc.Signaller) -> (datagrams :Memory.MemoryObject, doorbell :Ipc.Signaller);
-  # Shared memory with one ring of datagrams each way, in the layout of `ring::datagram`; once for each socket. From then on
+  open @3 (doorbell :Ipc.Signaller) -> (datagrams :Memory.MemoryObject, doorbell :Ipc.Signaller, pages :UInt32);
+  # Shared memory of so many pages with one ring of datagrams each way, in the layout of `ring::datagram`; once for each socket. From then on
   # datagrams that come go there alone, and `receive` answers only the end of the socket. What finds no room in the
   # ring is dropped and counted, and so is what cannot be sent: too long, to no address or port, without a route.
   # Errors: `failed` when it is open already.

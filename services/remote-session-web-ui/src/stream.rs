@@ -27,10 +27,9 @@ impl Stream {
     /// Maps the stream of an accepted connection.
     pub async fn open(
         socket: tcp_socket::Client,
-        memory: &memory_object::Client,
+        (memory, pages): (&memory_object::Client, u32),
         doorbell: signaller::Client,
     ) -> Result<Self, Error> {
-        let pages = memory.size_request().send().promise.await?.get()?.get_pages();
         if pages > MAXIMUM_PAGES {
             return Err(Error::failed(alloc::format!("a stream of {pages} pages")));
         }
@@ -76,6 +75,7 @@ impl ByteStream for Stream {
         let wants = match interest {
             Interest::Readable => StreamWants::Bytes,
             Interest::Writable => StreamWants::Space,
+            Interest::Nothing => return true,
         };
         self.end.arm(wants) == Sleep::Allowed
     }

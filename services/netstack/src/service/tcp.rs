@@ -14,6 +14,7 @@ use schema::{
 use super::{
     Released, Service,
     bell::ClientBell,
+    memory::pages,
     stream_memory::{Kept, StreamMemory},
 };
 use crate::table::Id;
@@ -38,17 +39,23 @@ pub struct Claim {
     kept: Option<Rc<Kept>>,
 }
 
+/// What a client gets of an open stream.
+struct Opened {
+    memory: memory_object::Client,
+    /// Pages of the memory.
+    pages: u32,
+    /// What the client is to ring.
+    doorbell: signaller::Client,
+}
+
 impl Claim {
     /// Takes a connection over from the stack.
     pub fn new(service: &Rc<Service>, id: Id) -> Self {
         Self { service: Rc::clone(service), id, memory: RefCell::default(), kept: None }
     }
 
-    /// Makes the connection's stream, and returns its memory and what its client is to ring.
-    async fn open(
-        &self,
-        doorbell: signaller::Client,
-    ) -> Result<(memory_object::Client, signaller::Client), Error> {
+    /// Makes the connection's stream.
+    async fn open(&self, doorbell: signaller::Client) -> Result<Opened, Error> {
         let layout = self
             .service
             .stack
@@ -67,7 +74,8 @@ impl Claim {
         self.service.kick();
         let memory = stream.memory.clone();
         self.memory.replace(Some(stream));
-        Ok((memory, self.service.streams.signaller(self.id)?))
+        let doorbell = self.service.streams.signaller(self.id)?;
+        Ok(Opened { memory, pages: pages(layout.bytes()), doorbell })
     }
 }
 
@@ -110,11 +118,12 @@ impl tcp_listener::Server for Listener {
         claim.kept = Some(kept);
         let info = service.stack.borrow().connection_info(id);
         let key = info.ok_or_else(|| Error::failed("the connection is gone".into()))?.key;
-        let (memory, bell) = claim.open(doorbell).await?;
+        let opened = claim.open(doorbell).await?;
         let mut answer = results.get();
         answer.set_socket(serve_socket(claim));
-        answer.set_stream(memory);
-        answer.set_doorbell(bell);
+        answer.set_stream(opened.memory);
+        answer.set_pages(opened.pages);
+        answer.set_doorbell(opened.doorbell);
         answer.set_peer_address(key.peer_address.to_bits());
         answer.set_peer_port(key.peer_port);
         Ok(())
@@ -131,10 +140,11 @@ impl tcp_socket::Server for Socket {
         params: tcp_socket::OpenParams,
         mut results: tcp_socket::OpenResults,
     ) -> Result<(), Error> {
-        let (memory, bell) = self.claim.open(params.get()?.get_doorbell()?).await?;
+        let opened = self.claim.open(params.get()?.get_doorbell()?).await?;
         let mut answer = results.get();
-        answer.set_stream(memory);
-        answer.set_doorbell(bell);
+        answer.set_stream(opened.memory);
+        answer.set_pages(opened.pages);
+        answer.set_doorbell(opened.doorbell);
         Ok(())
     }
 

@@ -94,6 +94,7 @@ impl udp_socket::Server for Socket {
         self.service.kick();
         let mut answer = results.get();
         answer.set_datagrams(memory);
+        answer.set_pages(pages(RINGS.bytes()));
         answer.set_doorbell(self.service.streams.signaller(self.id)?);
         Ok(())
     }

@@ -96,7 +96,9 @@ impl Listener {
         request.get().set_doorbell(self.doorbell.clone());
         let response = request.send().promise.await?;
         let accepted = response.get()?;
-        Stream::open(accepted.get_socket()?, &accepted.get_stream()?, accepted.get_doorbell()?).await
+        let memory = accepted.get_stream()?;
+        let memory = (&memory, accepted.get_pages());
+        Stream::open(accepted.get_socket()?, memory, accepted.get_doorbell()?).await
     }
 }
 

@@ -6,7 +6,8 @@ use super::body::Discard;
 use super::head::{Expectation, Head, Method, Persistence, Request, Scan};
 use super::input::Input;
 use super::limits::{
-    DELIVERY_TIME, IDLE_TIME, LINGER_TIME, MAXIMUM_EMPTY_LINES, REQUEST_TIME, STALL_TIME, STEPS_PER_TURN,
+    DELIVERY_TIME, IDLE_TIME, LINGER_TIME, MAXIMUM_EMPTY_LINES, QUIET_TIME, REQUEST_TIME, STALL_TIME,
+    STEPS_PER_TURN,
 };
 use super::output::{Flushed, Output};
 use super::response::{Content, Exchange, Response};
@@ -57,6 +58,8 @@ pub enum Outcome {
     Writing,
     /// It waits for the handler.
     Waiting,
+    /// All has been said, a moment ago. It wants a turn with any other event, or at this time.
+    Lingering(Duration),
     /// It has more to do and had its share.
     Busy,
     /// It is over; the stream can be dropped.
@@ -140,7 +143,14 @@ impl<Q: Copy> Connection<Q> {
             }
             match stream.read(self.input.space()) {
                 Received::Bytes(count) => self.received(count),
-                Received::Pending => return Outcome::Reading,
+                Received::Pending => {
+                    return match self.phase {
+                        Phase::Linger(since) if now < since + QUIET_TIME => {
+                            Outcome::Lingering(since + QUIET_TIME)
+                        }
+                        _ => Outcome::Reading,
+                    };
+                }
                 Received::End => self.end_of_input(),
                 Received::Broken => self.phase = Phase::Ended,
             }

@@ -43,6 +43,10 @@ pub const STALL_TIME: Duration = Duration::from_secs(15);
 /// overtake that response \[RFC 9112 9.6\].
 pub const LINGER_TIME: Duration = Duration::from_secs(2);
 
+/// How long after the last response the client's end is only looked for when there is something else to do, or at the end of this
+/// time: it comes soon, and is not urgent enough to be woken for.
+pub const QUIET_TIME: Duration = Duration::from_millis(10);
+
 /// How long what was written last is taken to be on its way to the client.
 pub const DELIVERY_TIME: Duration = Duration::from_secs(2);
 

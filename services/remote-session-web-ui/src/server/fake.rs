@@ -83,6 +83,7 @@ impl ByteStream for FakeStream {
         match interest {
             Interest::Readable => wire.incoming.is_empty() && !wire.ended && !wire.reset,
             Interest::Writable => wire.window == 0 && !wire.reset,
+            Interest::Nothing => true,
         }
     }
 }

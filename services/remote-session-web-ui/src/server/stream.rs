@@ -29,6 +29,8 @@ pub enum Interest {
     Readable,
     /// Room to write.
     Writable,
+    /// Nothing: it has its next turn anyway.
+    Nothing,
 }
 
 /// A connection's bytes in both directions. Nothing blocks; dropping it ends the connection.
@@ -42,6 +44,7 @@ pub trait ByteStream {
     /// Ends this side's direction behind what was written. Idempotent.
     fn finish(&mut self);
 
-    /// Asks to be woken for `interest`, then looks again: false when it has come in the meantime.
+    /// Tells the peer of what was done, asks to be woken for `interest`, then looks again: false when it has come in the
+    /// meantime.
     fn arm(&mut self, interest: Interest) -> bool;
 }

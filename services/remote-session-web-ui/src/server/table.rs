@@ -113,6 +113,10 @@ fn serve<S: ByteStream, H: Handler>(
         Outcome::Busy => return Some(Wake::Now),
         // Whether the client goes away in the meantime is seen when the answer is written.
         Outcome::Waiting => return Some(connection.deadline().map_or(Wake::OnEvent, Wake::At)),
+        Outcome::Lingering(until) => {
+            stream.arm(Interest::Nothing);
+            return Some(Wake::At(until));
+        }
         Outcome::Reading => Interest::Readable,
         Outcome::Writing => Interest::Writable,
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fake::{Client, FakeStream, connect, send};
 use super::{Interest, Server, Wake};
-use crate::http::{DELIVERY_TIME, IDLE_TIME, REQUEST_TIME, STALL_TIME};
+use crate::http::{DELIVERY_TIME, IDLE_TIME, QUIET_TIME, REQUEST_TIME, STALL_TIME};
 use crate::site::Site;
 use inspect::Snapshot;
 
@@ -148,6 +148,16 @@ fn it_sleeps_until_something_is_due() {
     send(&full, REQUEST);
     server.turn(NOW + MILLISECOND);
     assert_eq!(full.borrow().armed, Some(Interest::Writable));
+    // The end of a client that has got all that it will get is not worth being woken for at first.
+    let lingering = join(&mut server, NOW);
+    send(&lingering, b"GET / HTTP/9.9\r\n\r\n");
+    assert_eq!(server.turn(NOW + MILLISECOND), Wake::At(NOW + MILLISECOND + QUIET_TIME));
+    assert_eq!(lingering.borrow().armed, Some(Interest::Nothing));
+    server.turn(NOW + MILLISECOND + QUIET_TIME);
+    assert_eq!(lingering.borrow().armed, Some(Interest::Readable));
+    lingering.borrow_mut().ended = true;
+    server.turn(NOW + MILLISECOND + QUIET_TIME);
+    assert!(gone(&lingering));
     server.turn(NOW + IDLE_TIME);
     assert!(idle.borrow().finished && slow.borrow().finished && gone(&full));
     server.turn(NOW + IDLE_TIME + REQUEST_TIME);

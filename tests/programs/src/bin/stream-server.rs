@@ -141,7 +141,7 @@ impl Connection {
         let response = request.send().promise.await?;
         let accepted = response.get()?;
         let memory = accepted.get_stream()?;
-        let pages = memory.size_request().send().promise.await?.get()?.get_pages();
+        let pages = accepted.get_pages();
         if pages > MAXIMUM_PAGES {
             return Err(Error::failed(format!("a stream of {pages} pages")));
         }

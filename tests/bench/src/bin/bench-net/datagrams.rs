@@ -40,8 +40,8 @@ pub async fn bind(network: &network_manager::Client, port: u16) -> Result<Socket
     let response = request.send().promise.await?;
     let opened = response.get()?;
     let memory = opened.get_datagrams()?;
-    let pages = memory.size_request().send().promise.await?.get()?.get_pages();
-    let mapping = Mapping::new(&memory, 0, pages.min(MAXIMUM_PAGES), Protection::ReadWrite).await?;
+    let pages = opened.get_pages().min(MAXIMUM_PAGES);
+    let mapping = Mapping::new(&memory, 0, pages, Protection::ReadWrite).await?;
     // One thread uses it; the rings count references atomically because other programs have more.
     #[expect(clippy::arc_with_non_send_sync)]
     let rings = datagram::open(&Arc::new(mapping)).map_err(failed)?;

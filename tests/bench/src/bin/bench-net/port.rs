@@ -67,7 +67,9 @@ impl Port {
         request.get().set_doorbell(self.doorbell.signaller());
         let response = request.send().promise.await?;
         let accepted = response.get()?;
-        Stream::open(accepted.get_socket()?, &accepted.get_stream()?, accepted.get_doorbell()?).await
+        let memory = accepted.get_stream()?;
+        let memory = (&memory, accepted.get_pages());
+        Stream::open(accepted.get_socket()?, memory, accepted.get_doorbell()?).await
     }
 
     /// The next new connection.
