@@ -84,7 +84,7 @@ fn wait_killed(guest: &mut Guest, process: &str, reason: &str) -> Result<()> {
     Ok(())
 }
 
-/// The page tells the causes, and shows no memory.
+/// The page's data tells the causes and the calls, and shows no memory.
 fn evidence(body: &[u8]) -> Result<()> {
     let state: serde_json::Value = serde_json::from_slice(body)?;
     let crashes = state["crashes"].as_array().context("no crashes")?;
@@ -98,9 +98,34 @@ fn evidence(body: &[u8]) -> Result<()> {
     ensure!(of("follower").is_none(), "an end that was wanted counts as a crash");
     let spin = of("spin").context("no crash of spin")?;
     ensure!(spin["instruction"].as_str().is_some_and(|at| at != "0"), "spin was nowhere: {spin}");
+    ensure!(last(spin, "made").starts_with("Supervisor."), "spin: {spin}");
+    let unwell = of("unwell").context("no crash of unwell")?;
+    ensure!(last(unwell, "made") == "Supervisor.alive", "unwell: {unwell}");
+    let card = of("virtio-net").context("no crash of virtio-net")?;
+    ensure!(last(card, "received").starts_with("Nic"), "virtio-net: {card}");
+    in_flight(card, "received", "netstack", "NicSession.linkChanged")?;
+    let stack = of("netstack").context("no crash of netstack")?;
+    // Who has received a call is not known.
+    in_flight(stack, "made", "", "NicSession.linkChanged")?;
+    in_flight(stack, "received", "remote-session-web-ui", "TcpListener.accept")?;
+    let text = serde_json::to_string(crashes)?;
+    ensure!(!text.contains("interface"), "a call without a name: {text}");
     for secret in ["stack", "registers", "message"] {
         ensure!(crashes.iter().all(|crash| crash.get(secret).is_none()), "the page shows the {secret}");
     }
+    Ok(())
+}
+
+/// The method that the first thread of a crash received or made last.
+fn last<'c>(crash: &'c serde_json::Value, which: &str) -> &'c str {
+    crash["lastCalls"][0][which].as_str().unwrap_or_default()
+}
+
+/// Looks for a call in flight.
+fn in_flight(crash: &serde_json::Value, kind: &str, process: &str, method: &str) -> Result<()> {
+    let call = serde_json::json!({"kind": kind, "process": process, "method": method});
+    let calls = crash["inFlight"].as_array().context("no calls")?;
+    ensure!(calls.contains(&call), "no {call} in {crash}");
     Ok(())
 }
 
