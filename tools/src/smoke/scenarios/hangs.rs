@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::live;
+use super::{live, page};
 use crate::{
     guest::{Channel, Guest},
     qemu::{Machine, Nic},
@@ -71,7 +71,13 @@ fn hangs(context: &mut Context) -> Result<()> {
         restarts(&mut hook, "remote-session-web-ui")? == 0,
         "a process that waited for another was ended"
     );
-    evidence(&live::get(address, "/api/state", PATIENCE)?.body)
+    evidence(&live::get(address, "/api/state", PATIENCE)?.body)?;
+    match page::browser() {
+        Some(browser) => {
+            seen(&page::browse(context, browser, &["--dump-dom", &format!("http://{address}/")])?)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Waits for the end of a process, which may have come before the page was ready, and looks for its reason.
@@ -126,6 +132,25 @@ fn in_flight(crash: &serde_json::Value, kind: &str, process: &str, method: &str)
     let call = serde_json::json!({"kind": kind, "process": process, "method": method});
     let calls = crash["inFlight"].as_array().context("no calls")?;
     ensure!(calls.contains(&call), "no {call} in {crash}");
+    Ok(())
+}
+
+/// A person sees the calls.
+fn seen(document: &str) -> Result<()> {
+    for cell in [
+        "received last",
+        "Supervisor.alive",
+        "in flight, received",
+        "TcpListener.accept",
+        "by remote-session-web-ui",
+        "NicSession.linkChanged",
+    ] {
+        let found = document.split("<td>").any(|rest| {
+            rest.split_once("</td>")
+                .is_some_and(|(text, _)| text == cell || text.ends_with(&format!(" {cell}")))
+        });
+        ensure!(found, "the page does not show {cell:?}:\n{document}");
+    }
     Ok(())
 }
 
