@@ -116,6 +116,8 @@ struct ThreadEvidence {
   receivedInterface @7 :UInt64;    # the call that it received last: 0 when it received none
   receivedMethod @8 :UInt16;
   receivedAnswered @9 :Bool;       # or given up
+  madeInterface @10 :UInt64;       # the call that it made last, of a process or of the kernel, answered or not: 0 when it made none
+  madeMethod @11 :UInt16;
 }
 
 enum CallKind {

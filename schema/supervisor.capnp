@@ -83,7 +83,8 @@ interface SupervisorStatus {
 }
 
 struct Crash {
-  # What can be shown to anybody who may see the processes: no register and no word of memory but addresses of code.
+  # What can be shown to anybody who may see the processes: no register and no word of memory but addresses of code. Of calls:
+  # who, to or by whom, and which method.
   number @0 :UInt32;               # counts up from 1
   process @1 :Text;
   id @2 :UInt32;                   # the kernel's number of the process that ended
@@ -97,6 +98,26 @@ struct Crash {
   kinds @9 :List(UInt16);          # capabilities held, by the number of the `System.ObjectKind`
   threads @10 :UInt16;             # of which `CrashEvidence` has more
   calls @11 :UInt16;               # that were in flight, at most 8 are known
+  inFlight @12 :List(CallInFlight);
+  lastCalls @13 :List(LastCalls);  # of each thread of which there is evidence
+}
+
+struct CallInFlight {
+  # `Process.CallEvidence` without the message.
+  kind @0 :Process.CallKind;
+  process @1 :Text;                # the other side, empty when it is not known
+  interface @2 :UInt64;
+  method @3 :UInt16;
+}
+
+struct LastCalls {
+  # The calls of a thread's `Process.ThreadEvidence`: those that it received and made last. The interface is 0 when there was none.
+  thread @0 :UInt32;
+  receivedInterface @1 :UInt64;
+  receivedMethod @2 :UInt16;
+  receivedAnswered @3 :Bool;       # or given up
+  madeInterface @4 :UInt64;
+  madeMethod @5 :UInt16;
 }
 
 interface CrashEvidence {

@@ -2,16 +2,22 @@
 
 use crate::supervision::Unit;
 use alloc::{
+    borrow::Cow,
     collections::VecDeque,
+    format,
     string::{String, ToString},
     vec::Vec,
 };
 use capnp::{
     message::{Builder, HeapAllocator},
+    struct_list,
     traits::{Owned, SetterInput},
 };
 use core::{ops::Range, time::Duration};
-use schema::{process_capnp::thread_evidence, supervisor_capnp::crash};
+use schema::{
+    process_capnp::{call_evidence, thread_evidence},
+    supervisor_capnp::crash,
+};
 
 /// Most crashes of one process.
 const MAXIMUM_OF_PROCESS: usize = 4;
@@ -25,8 +31,15 @@ const MAXIMUM_TRACE: usize = 16;
 /// Longest cause, in bytes.
 const MAXIMUM_CAUSE: usize = 159;
 
+/// Most calls in flight, and most threads, that a crash shows to anybody. The kernel keeps no more.
+const MAXIMUM_CALLS: usize = 8;
+const MAXIMUM_THREADS: usize = 4;
+
+/// Longest name of a process, in bytes.
+const MAXIMUM_NAME: usize = 31;
+
 /// Crashes in one answer: with all that they can have they fill a message.
-pub const CRASHES_PER_ANSWER: usize = 6;
+pub const CRASHES_PER_ANSWER: usize = 3;
 
 /// A part of a message, kept as it came.
 pub struct Kept(Builder<HeapAllocator>);
@@ -103,12 +116,57 @@ impl Crash {
             trace.set(index, *address);
         }
         to.set_threads(u16::try_from(self.threads.len()).unwrap_or(u16::MAX));
+        self.write_last_calls(to.reborrow())?;
         if let Some(holdings) = &self.holdings {
             let holdings = holdings.get::<holdings_results::Owned>()?;
-            to.set_calls(u16::try_from(holdings.get_calls()?.len()).unwrap_or(u16::MAX));
+            let calls = holdings.get_calls()?;
+            to.set_calls(u16::try_from(calls.len()).unwrap_or(u16::MAX));
             to.set_kinds(holdings.get_kinds()?)?;
+            self.write_in_flight(calls, to)?;
         }
         Ok(())
+    }
+
+    fn write_in_flight(
+        &self,
+        calls: struct_list::Reader<'_, call_evidence::Owned>,
+        to: crash::Builder<'_>,
+    ) -> capnp::Result<()> {
+        let mut list = to.init_in_flight(calls.len().min(MAXIMUM_CALLS as u32));
+        for (index, call) in (0..).zip(calls.iter().take(MAXIMUM_CALLS)) {
+            let mut row = list.reborrow().get(index);
+            if let Ok(kind) = call.get_kind() {
+                row.set_kind(kind);
+            }
+            row.set_process(self.name_of(call.get_process()));
+            row.set_interface(call.get_interface());
+            row.set_method(call.get_method());
+        }
+        Ok(())
+    }
+
+    fn write_last_calls(&self, to: crash::Builder<'_>) -> capnp::Result<()> {
+        let threads = self.threads.get(..MAXIMUM_THREADS).unwrap_or(&self.threads);
+        let mut list = to.init_last_calls(threads.len() as u32);
+        for (index, thread) in (0..).zip(threads) {
+            let (thread, mut row) = (thread.get::<thread_evidence::Owned>()?, list.reborrow().get(index));
+            row.set_thread(thread.get_id());
+            row.set_received_interface(thread.get_received_interface());
+            row.set_received_method(thread.get_received_method());
+            row.set_received_answered(thread.get_received_answered());
+            row.set_made_interface(thread.get_made_interface());
+            row.set_made_method(thread.get_made_method());
+        }
+        Ok(())
+    }
+
+    /// The name of a process that the evidence numbers; empty for 0, which is none.
+    fn name_of(&self, id: u32) -> Cow<'_, str> {
+        match self.names.iter().find(|(known, _)| *known == id) {
+            Some((_, name)) => name.get(..name.floor_char_boundary(MAXIMUM_NAME)).unwrap_or_default().into(),
+            None if id == 0 => "".into(),
+            None => format!("process {id}").into(),
+        }
     }
 }
 
@@ -169,7 +227,7 @@ pub fn trace(thread: thread_evidence::Reader<'_>, code: &[Range<u64>]) -> capnp:
 /// The cause of an end, with what the supervisor knows of it.
 pub fn cause(ending: &crate::Ending, reason: Option<&str>) -> String {
     match reason {
-        Some(reason) => alloc::format!("{}: {reason}", ending.cause),
+        Some(reason) => format!("{}: {reason}", ending.cause),
         None => ending.cause.to_string(),
     }
 }
@@ -177,7 +235,10 @@ pub fn cause(ending: &crate::Ending, reason: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use schema::{process_capnp::process::holdings_results, supervisor_capnp::supervisor_status};
+    use schema::{
+        process_capnp::{CallKind, process::holdings_results},
+        supervisor_capnp::supervisor_status,
+    };
 
     fn crash(unit: Unit) -> Crash {
         Crash {
@@ -236,19 +297,81 @@ mod tests {
         assert_eq!(trace(reader, &two).unwrap(), [0x20_0fff, 0x20_1000]);
     }
 
+    fn kept_thread(fill: impl FnOnce(thread_evidence::Builder<'_>)) -> Kept {
+        let mut message = Builder::new_default();
+        let mut thread = message.init_root::<thread_evidence::Builder<'_>>();
+        fill(thread.reborrow());
+        Kept::new::<thread_evidence::Owned>(64, thread.into_reader()).unwrap()
+    }
+
+    #[test]
+    fn anybody_may_see_which_calls_there_were() {
+        let mut holdings = Builder::new_default();
+        let mut results = holdings.init_root::<holdings_results::Builder<'_>>();
+        let mut calls = results.reborrow().init_calls(3);
+        for (index, process) in (0..).zip([5, 6, 0]) {
+            let mut call = calls.reborrow().get(index);
+            call.set_kind(CallKind::Received);
+            call.set_process(process);
+            call.set_interface(0xab);
+            call.set_method(2);
+            call.reborrow().init_message(1).set(0, u64::MAX);
+        }
+        let kept = Kept::new::<holdings_results::Owned>(128, results.into_reader()).unwrap();
+        let thread = kept_thread(|mut thread| {
+            thread.set_id(9);
+            thread.set_received_interface(0xcd);
+            thread.set_received_method(3);
+            thread.set_received_answered(true);
+            thread.set_made_interface(0xef);
+            thread.set_made_method(4);
+        });
+        let crash = Crash {
+            threads: vec![thread],
+            holdings: Some(kept),
+            names: vec![(5, "netstack".into())],
+            ..crash(0)
+        };
+        let mut message = Builder::new_default();
+        crash.write(message.init_root()).unwrap();
+        let read = message.get_root_as_reader::<crash::Reader<'_>>().unwrap();
+        let calls = read.get_in_flight().unwrap();
+        let names: Vec<&str> =
+            calls.iter().map(|call| call.get_process().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["netstack", "process 6", ""]);
+        let call = calls.get(0);
+        assert_eq!(
+            (call.get_kind(), call.get_interface(), call.get_method()),
+            (Ok(CallKind::Received), 0xab, 2)
+        );
+        let last = read.get_last_calls().unwrap().get(0);
+        assert_eq!(
+            (last.get_thread(), last.get_received_interface(), last.get_received_method()),
+            (9, 0xcd, 3)
+        );
+        assert_eq!(
+            (last.get_received_answered(), last.get_made_interface(), last.get_made_method()),
+            (true, 0xef, 4)
+        );
+    }
+
     #[test]
     fn the_largest_answer_fits_a_message() {
         let mut holdings = Builder::new_default();
         let mut results = holdings.init_root::<holdings_results::Builder<'_>>();
         results.reborrow().init_kinds(32);
-        results.reborrow().init_calls(8);
+        let mut calls = results.reborrow().init_calls(8);
+        (0..8).for_each(|index| calls.reborrow().get(index).set_process(7));
         let size = results.reborrow().into_reader().total_size().unwrap().word_count;
         let kept = || Kept::new::<holdings_results::Owned>(size, results.reborrow_as_reader()).unwrap();
+        let thread = || kept_thread(|_| {});
         let largest = || Crash {
             name: "x".repeat(31),
             cause: "ä".repeat(500),
             trace: vec![0x20_0000; MAXIMUM_TRACE],
             holdings: Some(kept()),
+            threads: (0..5).map(|_| thread()).collect(),
+            names: vec![(7, "ö".repeat(100))],
             ..crash(0)
         };
         let mut message = Builder::new(HeapAllocator::new().first_segment_words(4096));
@@ -258,7 +381,9 @@ mod tests {
         for index in 0..CRASHES_PER_ANSWER as u32 {
             largest().write(list.reborrow().get(index)).unwrap();
         }
-        assert_eq!(list.reborrow().get(0).get_calls(), 8);
+        let first = list.reborrow().get(0).into_reader();
+        assert_eq!((first.get_calls(), first.get_in_flight().unwrap().len()), (8, 8));
+        assert_eq!((first.get_threads(), first.get_last_calls().unwrap().len()), (5, 4));
         assert!(message.size_in_words() <= abi::MAXIMUM_WORDS, "{}", message.size_in_words());
     }
 }

@@ -1,6 +1,6 @@
 //! Evidence of crashes: asked of the kernel before the dead process is let go, kept, and shown to who may see it.
 
-use crate::system::System;
+use crate::{launch::INIT, system::System};
 use alloc::{rc::Rc, string::String, vec::Vec};
 use capnp::{Error, capability};
 use core::ops::Range;
@@ -23,7 +23,7 @@ impl System {
         }
         let Some(mut crash) = self.look(|supervision| self.crash(supervision, unit, ending)) else { return };
         let code = self.binaries.image(crash.name_of_binary).map(|image| code(&image)).unwrap_or_default();
-        match ask(process, &code, &mut crash.crash).await {
+        match self.ask(process, &code, &mut crash.crash).await {
             Ok(()) => {}
             Err(error) => log::warn!("there is no evidence of this end: {}", error.extra),
         }
@@ -59,38 +59,46 @@ impl System {
         };
         Some(Unasked { crash, name_of_binary: &entry.binary })
     }
+
+    async fn ask(
+        &self,
+        process: &process::Client,
+        code: &[Range<u64>],
+        crash: &mut Crash,
+    ) -> Result<(), Error> {
+        let own = self.first.own_process.usage_request().send().promise.await?.get()?.get_id();
+        crash.names.insert(0, (own, INIT.into()));
+        let answer = process.holdings_request().send().promise.await?;
+        let holdings = answer.get()?;
+        crash.holdings =
+            Some(Kept::new::<process::holdings_results::Owned>(holdings.total_size()?.word_count, holdings)?);
+        let mut numbers: Vec<u32> =
+            holdings.get_handles()?.iter().map(|handle| handle.get_server()).collect();
+        numbers.extend(holdings.get_calls()?.iter().map(|call| call.get_process()));
+        crash.names.retain(|(id, _)| numbers.contains(id));
+        for thread in 0.. {
+            let mut request = process.evidence_request();
+            request.get().set_thread(thread);
+            let answer = request.send().promise.await?;
+            let answer = answer.get()?;
+            let part = answer.get_thread()?;
+            if thread == 0 {
+                crash.instruction = part.get_instruction();
+                crash.trace = trace(part, code)?;
+            }
+            crash.threads.push(Kept::new::<thread_evidence::Owned>(part.total_size()?.word_count, part)?);
+            if thread.saturating_add(1) >= answer.get_threads() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A crash of which the kernel has not been asked.
 struct Unasked<'m> {
     crash: Crash,
     name_of_binary: &'m str,
-}
-
-async fn ask(process: &process::Client, code: &[Range<u64>], crash: &mut Crash) -> Result<(), Error> {
-    let answer = process.holdings_request().send().promise.await?;
-    let holdings = answer.get()?;
-    crash.holdings =
-        Some(Kept::new::<process::holdings_results::Owned>(holdings.total_size()?.word_count, holdings)?);
-    let mut numbers: Vec<u32> = holdings.get_handles()?.iter().map(|handle| handle.get_server()).collect();
-    numbers.extend(holdings.get_calls()?.iter().map(|call| call.get_process()));
-    crash.names.retain(|(id, _)| numbers.contains(id));
-    for thread in 0.. {
-        let mut request = process.evidence_request();
-        request.get().set_thread(thread);
-        let answer = request.send().promise.await?;
-        let answer = answer.get()?;
-        let part = answer.get_thread()?;
-        if thread == 0 {
-            crash.instruction = part.get_instruction();
-            crash.trace = trace(part, code)?;
-        }
-        crash.threads.push(Kept::new::<thread_evidence::Owned>(part.total_size()?.word_count, part)?);
-        if thread.saturating_add(1) >= answer.get_threads() {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// The addresses of a program's code.

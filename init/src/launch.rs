@@ -25,7 +25,7 @@ const SUPERVISOR: &str = "supervisor";
 
 /// Names of who grants, as the status shows them.
 const KERNEL: &str = "kernel";
-const INIT: &str = "init";
+pub(crate) const INIT: &str = "init";
 
 /// Capabilities and the rows that show them, in the same order.
 #[derive(Default)]

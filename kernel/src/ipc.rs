@@ -289,6 +289,7 @@ fn attach_capabilities(
 #[inline(never)]
 pub fn call(cpu: &Cpu, target: u32, interface: u64, info: MessageInfo) -> *mut Context {
     let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
+    thread.note_made(interface, info);
     let facet = {
         let handles = thread.process.handles.lock();
         match handles.get(target) {
@@ -407,6 +408,7 @@ fn start_submission(
     interface: u64,
     info: MessageInfo,
 ) -> (Status, Option<Arc<Thread>>) {
+    thread.note_made(interface, info);
     let Submission { call, target } = submission;
     let facet = match target {
         Ok(facet) => facet,

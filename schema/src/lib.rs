@@ -1,10 +1,12 @@
-//! Generated readers, builders, clients and server traits of every interface in `schema/*.capnp`.
+//! Generated readers, builders, clients and server traits of every interface in `schema/*.capnp`, and their names.
 //!
 //! The interfaces are documented in those files, and nowhere else.
 #![no_std]
 #![allow(missing_docs, clippy::all, clippy::pedantic)]
 
 extern crate alloc;
+
+pub mod names;
 
 #[rustfmt::skip]
 pub mod block_capnp {

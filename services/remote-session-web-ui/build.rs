@@ -6,10 +6,11 @@
 use std::{env, error::Error, fs, path::Path};
 
 /// The files of `page/script`; the last one starts the page.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "base",
     "summary",
     "processes",
+    "crashes",
     "network",
     "devices",
     "log",

@@ -30,7 +30,7 @@ use crate::list::{Linked, Links};
 use crate::message::{Answer, Params};
 use crate::sync::Lock;
 use crate::timers::{self, Deadline, TimerSlot};
-use abi::{Event, NO_DEADLINE, Status};
+use abi::{Event, MessageInfo, NO_DEADLINE, Status};
 use alloc::sync::Arc;
 use capnp::traits::HasTypeId;
 use core::cell::UnsafeCell;
@@ -122,6 +122,10 @@ pub struct Thread {
     pub deadline: AtomicU64,
     /// Time stamps that it has run for.
     pub time: AtomicU64,
+    /// Interface id of the call that it made last, 0 before the first.
+    made_interface: AtomicU64,
+    /// Method and counts of that call.
+    made_info: AtomicU64,
     links: Links<Self>,
     _charge: Charge,
 }
@@ -164,6 +168,8 @@ impl Thread {
             armed: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             time: AtomicU64::new(0),
+            made_interface: AtomicU64::new(0),
+            made_info: AtomicU64::new(0),
             links: Links::new(),
             _charge: charge,
         });
@@ -198,7 +204,7 @@ impl Thread {
     ///
     /// As for [`Self::context_mut`].
     #[inline]
-    pub unsafe fn set_answer(&self, status: Status, info: abi::MessageInfo) {
+    pub unsafe fn set_answer(&self, status: Status, info: MessageInfo) {
         // SAFETY: by the caller's word.
         let results = unsafe { &mut self.context_mut().results };
         results.rax = status as u64;
@@ -216,6 +222,19 @@ impl Thread {
         let results = unsafe { &mut self.context_mut().results };
         results.rax = event as u64;
         results.rdi = value;
+    }
+
+    /// Notes the call that the thread, which runs here, is about to make. It stays noted when it has been answered.
+    #[inline(always)]
+    pub fn note_made(&self, interface: u64, info: MessageInfo) {
+        self.made_interface.store(interface, Ordering::Relaxed);
+        self.made_info.store(info.0, Ordering::Relaxed);
+    }
+
+    /// Interface id and method of the call that it made last, once it has ended; the id is 0 when it made none.
+    pub fn made_last(&self) -> (u64, u16) {
+        let info = MessageInfo(self.made_info.load(Ordering::Relaxed));
+        (self.made_interface.load(Ordering::Relaxed), info.method())
     }
 
     /// Takes the thread out of its wait, under its state lock: it is the caller's to run or to make

@@ -4,11 +4,12 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 use capnp::Error;
 use schema::{
+    names::Method,
     process_capnp::{CallKind, thread_evidence},
-    supervisor_capnp::{crash, crash_evidence},
+    supervisor_capnp::{call_in_flight, crash, crash_evidence, last_calls},
     system_capnp::ObjectKind,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     Gathered, Observer,
@@ -24,6 +25,12 @@ const MAXIMUM_TRACE: usize = 16;
 
 /// Most kinds of capabilities, threads, calls and words of one crash.
 const MAXIMUM_LIST: usize = 64;
+
+/// Most calls in flight, and most threads, of a crash that anybody may see.
+const MAXIMUM_CALLS: usize = 8;
+
+/// Longest name of the other side of a call, in bytes.
+const MAXIMUM_NAME: usize = 32;
 
 /// What the registers are called, in the order in which they come.
 pub const REGISTERS: [&str; 16] = [
@@ -58,8 +65,50 @@ pub struct Crash {
     /// Threads of which there is evidence.
     #[serde(skip)]
     pub threads: u16,
-    /// Calls that were in flight.
+    /// How many calls were in flight.
     pub calls: u16,
+    /// The first of them.
+    pub in_flight: Vec<CallInFlight>,
+    /// What its first threads received and made last.
+    pub last_calls: Vec<LastCalls>,
+}
+
+/// A call that was in flight, without a word of its message.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CallInFlight {
+    /// Whether the process had made it, or received it.
+    pub kind: &'static str,
+    /// The other side, empty when it is not known.
+    pub process: String,
+    /// Interface and method.
+    #[serde(serialize_with = "by_name")]
+    pub method: Method,
+}
+
+/// The calls that one thread received and made last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct LastCalls {
+    /// The kernel's number of the thread.
+    pub thread: u32,
+    /// The one that it received.
+    #[serde(serialize_with = "by_name_if_any")]
+    pub received: Option<Method>,
+    /// Whether that was answered, or given up.
+    pub answered: bool,
+    /// The one that it made.
+    #[serde(serialize_with = "by_name_if_any")]
+    pub made: Option<Method>,
+}
+
+fn by_name<S: Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(method)
+}
+
+fn by_name_if_any<S: Serializer>(method: &Option<Method>, serializer: S) -> Result<S::Ok, S::Error> {
+    match method {
+        Some(method) => by_name(method, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// What one thread was doing.
@@ -79,32 +128,19 @@ pub struct Thread {
     pub stack: Vec<u8>,
     /// The start of its message buffer.
     pub message: Vec<u64>,
-    /// The call that it received last.
-    pub received: Option<Received>,
-}
-
-/// The call that a thread received last.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Received {
-    /// Interface id.
-    pub interface: u64,
-    /// Number of the method.
-    pub method: u16,
-    /// Whether it was answered, or given up.
-    pub answered: bool,
+    /// The calls that it received and made last.
+    pub last: LastCalls,
 }
 
 /// A call that was in flight.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// Whether the process had made it, or received it.
     pub kind: &'static str,
     /// The other side, empty when it is not known.
     pub process: String,
-    /// Interface id.
-    pub interface: u64,
-    /// Number of the method.
-    pub method: u16,
+    /// Interface and method.
+    pub method: Method,
     /// The start of the request.
     pub message: Vec<u64>,
 }
@@ -136,7 +172,44 @@ pub fn crash(from: crash::Reader<'_>) -> Result<Crash, Error> {
         held: held.map(|(kind, count)| (name(kind), count)).collect(),
         threads: from.get_threads(),
         calls: from.get_calls(),
+        in_flight: from
+            .get_in_flight()?
+            .iter()
+            .take(MAXIMUM_CALLS)
+            .map(call_in_flight)
+            .collect::<Result<_, Error>>()?,
+        last_calls: from.get_last_calls()?.iter().take(MAXIMUM_CALLS).map(last_calls).collect(),
     })
+}
+
+fn call_in_flight(from: call_in_flight::Reader<'_>) -> Result<CallInFlight, Error> {
+    Ok(CallInFlight {
+        kind: call_kind(from.get_kind()),
+        process: decode::cut(from.get_process()?.as_bytes(), MAXIMUM_NAME),
+        method: Method { interface: from.get_interface(), method: from.get_method() },
+    })
+}
+
+fn last_calls(from: last_calls::Reader<'_>) -> LastCalls {
+    LastCalls {
+        thread: from.get_thread(),
+        received: method(from.get_received_interface(), from.get_received_method()),
+        answered: from.get_received_interface() != 0 && from.get_received_answered(),
+        made: method(from.get_made_interface(), from.get_made_method()),
+    }
+}
+
+/// A thread's last call; without an interface there was none.
+fn method(interface: u64, method: u16) -> Option<Method> {
+    (interface != 0).then_some(Method { interface, method })
+}
+
+fn call_kind(kind: Result<CallKind, capnp::NotInSchema>) -> &'static str {
+    match kind {
+        Ok(CallKind::Made) => "made",
+        Ok(CallKind::Received) => "received",
+        Err(_) => "unknown",
+    }
 }
 
 fn thread(from: thread_evidence::Reader<'_>) -> Result<Thread, Error> {
@@ -148,11 +221,12 @@ fn thread(from: thread_evidence::Reader<'_>) -> Result<Thread, Error> {
         registers: from.get_registers()?.iter().take(REGISTERS.len()).collect(),
         stack: from.get_stack()?.iter().take(8 * MAXIMUM_LIST).copied().collect(),
         message: from.get_message()?.iter().take(MAXIMUM_LIST).collect(),
-        received: (from.get_received_interface() != 0).then(|| Received {
-            interface: from.get_received_interface(),
-            method: from.get_received_method(),
-            answered: from.get_received_answered(),
-        }),
+        last: LastCalls {
+            thread: from.get_id(),
+            received: method(from.get_received_interface(), from.get_received_method()),
+            answered: from.get_received_interface() != 0 && from.get_received_answered(),
+            made: method(from.get_made_interface(), from.get_made_method()),
+        },
     })
 }
 
@@ -172,14 +246,9 @@ fn holdings(from: crash_evidence::holdings_results::Reader<'_>) -> Result<Holdin
     });
     let calls = from.get_calls()?.iter().take(MAXIMUM_LIST).map(|call| {
         Ok(Call {
-            kind: match call.get_kind() {
-                Ok(CallKind::Made) => "made",
-                Ok(CallKind::Received) => "received",
-                Err(_) => "unknown",
-            },
+            kind: call_kind(call.get_kind()),
             process: name(call.get_process()),
-            interface: call.get_interface(),
-            method: call.get_method(),
+            method: Method { interface: call.get_interface(), method: call.get_method() },
             message: call.get_message()?.iter().take(MAXIMUM_LIST).collect(),
         })
     });

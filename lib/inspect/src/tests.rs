@@ -1,11 +1,15 @@
 //! From messages to JSON.
 
 use capnp::message::Builder;
+use capnp::traits::HasTypeId;
+use schema::names::{self, Method};
 use schema::network_capnp::interface_status;
-use schema::supervisor_capnp::{ProcessState, process_status};
+use schema::process_capnp::CallKind;
+use schema::supervisor_capnp::{ProcessState, crash, process_status};
 use schema::system_capnp::{ObjectKind, handle_info, process_info};
 use serde_json::{Value, json};
 
+use super::crashes::{self, CallInFlight, LastCalls};
 use super::decode::{self, Handle, KernelProcess, PciFunction, SupervisedProcess};
 use super::{Gathered, MAXIMUM_HOLDINGS, MAXIMUM_PROCESSES, MAXIMUM_TEXT, Snapshot};
 
@@ -151,17 +155,34 @@ fn a_snapshot_is_bounded() {
         }
     }
     gathered.crashes = vec![
-        crate::crashes::Crash {
+        crashes::Crash {
             process: long.clone(),
             cause: long.clone(),
             trace: vec!["7fffffffffff".into(); 16],
             held: vec![("legacyInterruptManager", u16::MAX); 32],
+            in_flight: vec![
+                CallInFlight {
+                    kind: "received",
+                    process: "\u{1}".repeat(32),
+                    method: Method { interface: u64::MAX, method: u16::MAX },
+                };
+                8
+            ],
+            last_calls: vec![
+                LastCalls {
+                    thread: u32::MAX,
+                    received: Some(Method { interface: u64::MAX, method: u16::MAX }),
+                    answered: false,
+                    made: Some(Method { interface: u64::MAX, method: u16::MAX }),
+                };
+                8
+            ],
             ..Default::default()
         };
-        crate::crashes::MAXIMUM_CRASHES
+        crashes::MAXIMUM_CRASHES
     ];
     let size = serde_json::to_vec(&gathered.assemble()).expect("JSON").len();
-    assert!(size < 360_000, "{size}");
+    assert!(size < 420_000, "{size}");
 }
 
 #[test]
@@ -269,6 +290,53 @@ fn kinds_have_the_names_of_the_schema() {
         info.set_badge(3);
         assert_eq!(decode::handle(info.into_reader()), Handle { kind: name, object: 1, server: 2, badge: 3 });
     }
+}
+
+/// What the kernel makes is called as its interface is, but with a small letter; only a facet can be of any interface.
+#[test]
+fn kinds_are_interfaces() {
+    let kinds: Vec<&str> =
+        (0..).map_while(|kind| ObjectKind::try_from(kind).ok()).map(decode::kind_name).collect();
+    assert!(kinds.len() > 20);
+    for kind in kinds.into_iter().filter(|kind| *kind != "facet") {
+        let name = kind[..1].to_uppercase() + &kind[1..];
+        assert!(names::INTERFACES.iter().any(|interface| interface.name == name), "{name}");
+    }
+}
+
+#[test]
+fn calls_of_a_crash_have_names() {
+    let mut message = Builder::new_default();
+    let mut from = message.init_root::<crash::Builder<'_>>();
+    from.set_calls(9);
+    let mut calls = from.reborrow().init_in_flight(9);
+    for index in 0..9 {
+        let mut call = calls.reborrow().get(index);
+        call.set_kind(CallKind::Received);
+        call.set_process("netstack-with-a-name-that-is-too-long");
+        call.set_interface(schema::network_capnp::nic::Client::TYPE_ID);
+        call.set_method(1);
+    }
+    let mut last = from.reborrow().init_last_calls(2);
+    last.reborrow().get(0).set_thread(4);
+    last.reborrow().get(0).set_received_interface(schema::process_capnp::own_process::Client::TYPE_ID);
+    last.reborrow().get(0).set_received_method(6);
+    last.reborrow().get(0).set_received_answered(true);
+    last.reborrow().get(1).set_made_interface(0xab);
+    last.reborrow().get(1).set_made_method(2);
+    let crash = crashes::crash(from.into_reader()).expect("decoded");
+    assert_eq!(crash.in_flight.len(), 8);
+    let value = serde_json::to_value(&crash).expect("JSON");
+    assert_eq!(value["calls"], 9);
+    assert_eq!(
+        value["inFlight"][7],
+        json!({"kind": "received", "process": "netstack-with-a-name-that-is-…", "method": "Nic.open"})
+    );
+    assert_eq!(
+        value["lastCalls"],
+        json!([{"thread": 4, "received": "OwnProcess.timer", "answered": true, "made": null},
+               {"thread": 0, "received": null, "answered": false, "made": "interface 0xab method 2"}])
+    );
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use inspect::crashes::{CallInFlight, LastCalls};
 use inspect::decode::{Handle, KernelProcess, PciFunction, SupervisedProcess};
 use inspect::{Counters, Gathered, Grant, Network, Processor, Summary};
+use schema::names::{INTERFACES, Method};
 use web_ui::server::{ByteStream, Interest, Received, Server, Wake, Written};
 use web_ui::site::Site;
 
@@ -69,6 +71,12 @@ fn main() -> std::io::Result<()> {
             std::thread::park_timeout(Duration::from_millis(5));
         }
     }
+}
+
+/// A method of an interface of the schemas.
+fn method(interface: &str, method: u16) -> Method {
+    let interface = INTERFACES.iter().find(|known| known.name == interface).map_or(0, |known| known.id);
+    Method { interface, method }
 }
 
 /// What a process of the made-up system is.
@@ -338,6 +346,21 @@ fn system(now: Duration, scene: &str) -> Gathered {
         trace: vec!["41c001".into(), "40a120".into()],
         held: vec![("facet", 3), ("memoryObject", 2)],
         threads: 1,
+        calls: 2,
+        in_flight: vec![
+            CallInFlight { kind: "made", process: String::new(), method: method("BlockDevice", 1) },
+            CallInFlight {
+                kind: "received",
+                process: if scene == "hostile" { "<img src=x>".into() } else { "netstack".into() },
+                method: method("TcpSocket", 0),
+            },
+        ],
+        last_calls: vec![LastCalls {
+            thread: 44,
+            received: Some(method("TcpSocket", 1)),
+            answered: true,
+            made: Some(Method { interface: 0xab, method: 3 }),
+        }],
         ..Default::default()
     }];
     gathered.devices = devices();

@@ -51,6 +51,8 @@ struct ThreadEvidence {
     message: [u64; MESSAGE_WORDS],
     /// The call that it received last.
     received: ReceivedCall,
+    /// Interface id and method of the call that it made last, answered or not; the id is 0 when it never made one.
+    made: (u64, u16),
 }
 
 struct ReceivedCall {
@@ -94,6 +96,7 @@ impl Process {
             stack: self.space.read_start(registers.rsp, STACK_BYTES),
             message: thread.buffer.first_words(),
             received: self.received_last(&results),
+            made: thread.made_last(),
         };
         let mut kept = self.evidence.lock();
         if kept.threads.len() < MAXIMUM_THREADS && kept.threads.try_reserve_exact(MAXIMUM_THREADS).is_ok() {
@@ -244,6 +247,8 @@ impl ThreadEvidence {
         to.set_received_interface(self.received.interface);
         to.set_received_method(self.received.method);
         to.set_received_answered(self.received.answered);
+        to.set_made_interface(self.made.0);
+        to.set_made_method(self.made.1);
         write_words(&self.message, to.init_message(MESSAGE_WORDS as u32));
     }
 }

@@ -54,7 +54,7 @@ pub fn evidence(crash: &Crash, threads: &[Thread], holdings: &Holdings) -> Vec<S
             "  call {}, {}, {}: {}",
             call.kind,
             printable(process, 32),
-            method(call.interface, call.method),
+            call.method,
             words(&call.message)
         ));
     }
@@ -71,10 +71,12 @@ fn thread(thread: &Thread) -> Vec<String> {
         lines.push(format!("    {}", cells.collect::<Vec<_>>().join(" ")));
     }
     lines.push(format!("    message {}", words(&thread.message)));
-    if let Some(call) = thread.received {
-        let answered = if call.answered { "answered" } else { "not answered" };
-        let method = method(call.interface, call.method);
+    if let Some(method) = thread.last.received {
+        let answered = if thread.last.answered { "answered" } else { "not answered" };
         lines.push(format!("    received last: {method}, {answered}"));
+    }
+    if let Some(method) = thread.last.made {
+        lines.push(format!("    made last: {method}"));
     }
     let stack: Vec<u64> = thread
         .stack
@@ -85,10 +87,6 @@ fn thread(thread: &Thread) -> Vec<String> {
         lines.push(format!("    rsp+{:03x} {}", row * WORDS_PER_ROW * 8, words(part)));
     }
     lines
-}
-
-fn method(interface: u64, method: u16) -> String {
-    format!("interface {interface:x} method {method}")
 }
 
 fn words(words: &[u64]) -> String {

@@ -281,6 +281,7 @@ fn crash() -> inspect::crashes::Crash {
         held: vec![("facet", 2)],
         threads: 1,
         calls: 1,
+        ..Default::default()
     }
 }
 
@@ -299,7 +300,9 @@ fn crashes_are_one_line_each() {
 
 #[test]
 fn evidence_of_a_crash() {
-    use inspect::crashes::{Call, Holdings, Received, Thread};
+    use capnp::traits::HasTypeId;
+    use inspect::crashes::{Call, Holdings, LastCalls, Thread};
+    use schema::{block_capnp::block_device, names::Method, network_capnp::nic};
     let thread = Thread {
         id: 4,
         in_system_call: true,
@@ -308,19 +311,24 @@ fn evidence_of_a_crash() {
         registers: (0..16).collect(),
         stack: (0..40).collect(),
         message: vec![1],
-        received: Some(Received { interface: 0xcd, method: 3, answered: true }),
+        last: LastCalls {
+            thread: 4,
+            received: Some(Method { interface: nic::Client::TYPE_ID, method: 1 }),
+            answered: true,
+            made: Some(Method { interface: 0xcd, method: 3 }),
+        },
     };
-    let idle = Thread { received: None, stack: Vec::new(), registers: Vec::new(), ..thread.clone() };
+    let idle =
+        Thread { last: LastCalls::default(), stack: Vec::new(), registers: Vec::new(), ..thread.clone() };
     let call = |interface, process: &str| Call {
         kind: "made",
         process: process.into(),
-        interface,
-        method: 2,
+        method: Method { interface, method: 2 },
         message: vec![7],
     };
     let holdings = Holdings {
         handles: vec![(0x1_0002, "facet", "virtio-net".into()), (3, "timer", String::new())],
-        calls: vec![call(0xab, "init"), call(0xac, "")],
+        calls: vec![call(block_device::Client::TYPE_ID, "nvme"), call(0xac, "")],
     };
     assert_eq!(
         evidence(&crash(), &[thread, idle], &holdings),
@@ -333,7 +341,8 @@ fn evidence_of_a_crash() {
             "     r8 0000000000000008  r9 0000000000000009 r10 000000000000000a r11 000000000000000b",
             "    r12 000000000000000c r13 000000000000000d r14 000000000000000e r15 000000000000000f",
             "    message 0000000000000001",
-            "    received last: interface cd method 3, answered",
+            "    received last: Nic.open, answered",
+            "    made last: interface 0xcd method 3",
             "    rsp+000 0706050403020100 0f0e0d0c0b0a0908 1716151413121110 1f1e1d1c1b1a1918",
             "    rsp+020 2726252423222120",
             "  thread 4 at 201234, flags 202, in a system call",
@@ -341,8 +350,8 @@ fn evidence_of_a_crash() {
             "  held 2 facet",
             "       10002 facet of virtio-net",
             "           3 timer",
-            "  call made, init, interface ab method 2: 0000000000000007",
-            "  call made, -, interface ac method 2: 0000000000000007",
+            "  call made, nvme, BlockDevice.readOnly: 0000000000000007",
+            "  call made, -, interface 0xac method 2: 0000000000000007",
         ]
     );
 }

@@ -173,14 +173,7 @@ function showDetail(state) {
     listOf("It offers", process.exports),
     listOf("It holds now", process.holds.map(([kind, target, count]) =>
       `${spaced(kind)}${target === null ? "" : kind === "facet" ? ` of ${name(target)}` : ` ${name(target)}`}${count > 1 ? ` ×${count}` : ""}`)));
-  if (crashes.length) box.append(listOf("It crashed", crashes.map(crashText)));
-}
-
-// One crash in words. The page is not shown registers and stacks: they may hold secrets.
-function crashText(it) {
-  const held = it.held.map(([kind, count]) => `${count} ${kind}`).join(", ");
-  const trace = [it.instruction, ...it.trace.slice(0, 6)].join(" ← ");
-  return `at ${duration(it.atMicroseconds / 1e6)} after ${(it.livedMicroseconds / 1e6).toFixed(1)} s: ${it.cause}; code ${trace}; held ${held || "nothing"}${it.calls ? `; ${it.calls} calls in flight` : ""}`;
+  if (crashes.length) box.append(listOf("It crashed", crashes.map((it) => `at ${duration(it.atMicroseconds / 1e6)}: ${it.cause}`)));
 }
 
 addEventListener("resize", () => {

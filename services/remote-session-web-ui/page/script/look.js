@@ -40,6 +40,7 @@ async function look() {
     showNotes(state);
     showGraph(state, lastChange);
     showProcesses(state, lastChange);
+    showCrashes(state);
     showNetwork(state, lastChange);
     showDevices(state);
     await readLog();

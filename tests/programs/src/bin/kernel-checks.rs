@@ -31,7 +31,7 @@ async fn run(environment: rt::Environment) -> Result<(), Error> {
     run!(bench, outside: running_thread_is_paused, sleeping_thread_is_paused, paused_server_answers_later, paused_process_is_killed,
         copies_into_another, copies_keep_to_the_mappings, mappings_are_listed);
     run!(bench, evidence: fault_leaves_registers_and_stack, kill_leaves_registers, exit_leaves_what_it_means,
-        holdings_are_kept, own_call_is_kept, received_calls_are_kept);
+        holdings_are_kept, own_call_is_kept, last_made_call_is_kept, received_calls_are_kept);
     log::info!("checks: done");
     Ok(())
 }

@@ -13,12 +13,16 @@ use schema::{
     supervisor_capnp::{crash_evidence, supervisor_control, supervisor_status},
     system_capnp::ObjectKind,
     test_capnp::echo,
+    time_capnp::timer,
 };
 
 /// Interface of `test-echo`, and its methods' ordinals in the schema.
 const ECHO: u64 = echo::Client::TYPE_ID;
 const VALUE: u16 = 0;
 const NEVER: u16 = 2;
+const OBJECTS: u16 = 7;
+/// Of `Timer`, which the kernel serves.
+const DISARM: u16 = 1;
 
 /// `mov edi, imm32` with a handle, `mov rsi, imm64` with an interface, `mov edx, imm32` with the counts of an empty struct,
 /// `mov eax, imm32` with the number of the system call that calls, `syscall`.
@@ -170,7 +174,32 @@ pub async fn own_call_is_kept(bench: &Bench) -> Verdict {
     same(seen_call(calls.get(0))?, (CallKind::Made, 0, ECHO, NEVER))?;
     let answer = child.process.evidence_request().send().promise.await.map_err(text)?;
     let thread = answer.get().map_err(text)?.get_thread().map_err(text)?;
-    same(thread.get_received_interface(), 0)
+    same(thread.get_received_interface(), 0)?;
+    same((thread.get_made_interface(), thread.get_made_method()), (ECHO, NEVER))
+}
+
+/// The call that a thread made last is known when it has been answered, too, by a process or by the kernel.
+pub async fn last_made_call_is_kept(bench: &Bench) -> Verdict {
+    let echo: echo::Client = bench.environment.reacquire("echo").await.map_err(text)?;
+    let timer = bench.own.timer_request().send().promise.await.map_err(text)?;
+    let timer = timer.get().map_err(text)?.get_timer().map_err(text)?;
+    let table = Child::new(bench, COUNT).await.map_err(text)?;
+    let handles = [table.grant(&echo).await.map_err(text)?, table.grant(&timer).await.map_err(text)?];
+    let calls = [(ECHO, OBJECTS), (timer::Client::TYPE_ID, DISARM)];
+    for (handle, (interface, method)) in handles.into_iter().zip(calls) {
+        let code = [call(handle, interface, method), exit(3).to_vec()].concat();
+        let child = Child::new(bench, &code).await.map_err(text)?;
+        child.grant(&echo).await.map_err(text)?;
+        child.grant(&timer).await.map_err(text)?;
+        child.start(0).await.map_err(text)?;
+        child.reaped().await?;
+        let answer = child.process.evidence_request().send().promise.await.map_err(text)?;
+        let thread = answer.get().map_err(text)?.get_thread().map_err(text)?;
+        same((thread.get_made_interface(), thread.get_made_method()), (interface, method))?;
+        let answer = child.process.holdings_request().send().promise.await.map_err(text)?;
+        same(answer.get().map_err(text)?.get_calls().map_err(text)?.len(), 0)?;
+    }
+    Ok(())
 }
 
 /// Calls of `never` that wait in the server.

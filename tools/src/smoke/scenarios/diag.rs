@@ -373,6 +373,15 @@ fn crashes(terminal: &mut Terminal) -> Result<()> {
     ensure!(registers.contains("rdi 00000000dead0000"), "{registers}");
     ensure!(!code.ends_with("nothing"), "no address of code on the stack: {code}");
     ensure!(held.contains("1 ownProcess") && held.contains("facet"), "{held}");
+    ensure!(output.iter().any(|line| line.ends_with(" 2 facet of init")), "{output:#?}");
+    // It had said where it would read. Its first call of init need not have been answered, and there is no other.
+    ensure!(line("made last: ").is_some_and(|made| made.ends_with(": LogWriter.write")), "{output:#?}");
+    let mut calls = output.iter().filter(|line| line.starts_with("  call "));
+    ensure!(
+        calls.all(|call| call.starts_with("  call made, ") && call.contains(", Supervisor.attend: ")),
+        "{output:#?}"
+    );
+    ensure!(!output.iter().any(|line| line.contains("interface")), "a call without a name: {output:#?}");
     let output = terminal.command("crashes diag")?;
     ensure!(output == ["no crash of \"diag\" is known"], "crashes diag prints {output:?}");
     Ok(())

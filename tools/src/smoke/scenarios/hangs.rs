@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::live;
+use super::{live, page};
 use crate::{
     guest::{Channel, Guest},
     qemu::{Machine, Nic},
@@ -71,7 +71,13 @@ fn hangs(context: &mut Context) -> Result<()> {
         restarts(&mut hook, "remote-session-web-ui")? == 0,
         "a process that waited for another was ended"
     );
-    evidence(&live::get(address, "/api/state", PATIENCE)?.body)
+    evidence(&live::get(address, "/api/state", PATIENCE)?.body)?;
+    match page::browser() {
+        Some(browser) => {
+            seen(&page::browse(context, browser, &["--dump-dom", &format!("http://{address}/")])?)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Waits for the end of a process, which may have come before the page was ready, and looks for its reason.
@@ -84,7 +90,7 @@ fn wait_killed(guest: &mut Guest, process: &str, reason: &str) -> Result<()> {
     Ok(())
 }
 
-/// The page tells the causes, and shows no memory.
+/// The page's data tells the causes and the calls, and shows no memory.
 fn evidence(body: &[u8]) -> Result<()> {
     let state: serde_json::Value = serde_json::from_slice(body)?;
     let crashes = state["crashes"].as_array().context("no crashes")?;
@@ -98,8 +104,52 @@ fn evidence(body: &[u8]) -> Result<()> {
     ensure!(of("follower").is_none(), "an end that was wanted counts as a crash");
     let spin = of("spin").context("no crash of spin")?;
     ensure!(spin["instruction"].as_str().is_some_and(|at| at != "0"), "spin was nowhere: {spin}");
+    ensure!(last(spin, "made").starts_with("Supervisor."), "spin: {spin}");
+    let unwell = of("unwell").context("no crash of unwell")?;
+    ensure!(last(unwell, "made") == "Supervisor.alive", "unwell: {unwell}");
+    let card = of("virtio-net").context("no crash of virtio-net")?;
+    ensure!(last(card, "received").starts_with("Nic"), "virtio-net: {card}");
+    in_flight(card, "received", "netstack", "NicSession.linkChanged")?;
+    let stack = of("netstack").context("no crash of netstack")?;
+    // Who has received a call is not known.
+    in_flight(stack, "made", "", "NicSession.linkChanged")?;
+    in_flight(stack, "received", "remote-session-web-ui", "TcpListener.accept")?;
+    let text = serde_json::to_string(crashes)?;
+    ensure!(!text.contains("interface"), "a call without a name: {text}");
     for secret in ["stack", "registers", "message"] {
         ensure!(crashes.iter().all(|crash| crash.get(secret).is_none()), "the page shows the {secret}");
+    }
+    Ok(())
+}
+
+/// The method that the first thread of a crash received or made last.
+fn last<'c>(crash: &'c serde_json::Value, which: &str) -> &'c str {
+    crash["lastCalls"][0][which].as_str().unwrap_or_default()
+}
+
+/// Looks for a call in flight.
+fn in_flight(crash: &serde_json::Value, kind: &str, process: &str, method: &str) -> Result<()> {
+    let call = serde_json::json!({"kind": kind, "process": process, "method": method});
+    let calls = crash["inFlight"].as_array().context("no calls")?;
+    ensure!(calls.contains(&call), "no {call} in {crash}");
+    Ok(())
+}
+
+/// A person sees the calls.
+fn seen(document: &str) -> Result<()> {
+    for cell in [
+        "received last",
+        "Supervisor.alive",
+        "in flight, received",
+        "TcpListener.accept",
+        "by remote-session-web-ui",
+        "NicSession.linkChanged",
+    ] {
+        let found = document.split("<td>").any(|rest| {
+            rest.split_once("</td>")
+                .is_some_and(|(text, _)| text == cell || text.ends_with(&format!(" {cell}")))
+        });
+        ensure!(found, "the page does not show {cell:?}:\n{document}");
     }
     Ok(())
 }

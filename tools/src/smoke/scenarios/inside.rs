@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every check of `tests/programs/src/checks`. A line that is missing fails.
-const CHECKS: [&str; 60] = [
+const CHECKS: [&str; 61] = [
     "wild_handle",
     "closed_handle",
     "wrong_kind_of_handle",
@@ -70,6 +70,7 @@ const CHECKS: [&str; 60] = [
     "exit_leaves_what_it_means",
     "holdings_are_kept",
     "own_call_is_kept",
+    "last_made_call_is_kept",
     "received_calls_are_kept",
 ];
 

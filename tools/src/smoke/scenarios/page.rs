@@ -63,7 +63,8 @@ fn page(context: &mut Context) -> Result<()> {
     check_picture(&picture)
 }
 
-fn browser() -> Option<&'static str> {
+/// The browser that is installed.
+pub(super) fn browser() -> Option<&'static str> {
     BROWSERS.into_iter().find(|name| {
         let found = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         found.is_ok_and(|status| status.success())
@@ -71,7 +72,7 @@ fn browser() -> Option<&'static str> {
 }
 
 /// Runs the browser without a window until it has done what `arguments` say; returns what it prints.
-fn browse(context: &Context, browser: &str, arguments: &[&str]) -> Result<String> {
+pub(super) fn browse(context: &Context, browser: &str, arguments: &[&str]) -> Result<String> {
     let profile = context.temporary()?;
     let output = profile.path().join("output");
     let mut child = Command::new(browser)
