@@ -311,6 +311,17 @@ pub fn hand_over(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
     }
 }
 
+/// Runs a claimed thread now if nothing as important is ready here, else when its turn comes. The processor has no thread.
+#[inline(always)]
+pub fn run_in_turn(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
+    if thread.priority.load(Ordering::Relaxed) >= top(cpu) {
+        switch_to(cpu, thread)
+    } else {
+        make_ready(thread);
+        run_next(cpu)
+    }
+}
+
 /// Runs a claimed thread before the current one, which made a system call, goes on, unless the current one or another ready one is more important.
 #[inline(always)]
 pub fn run_first(cpu: &Cpu, first: Arc<Thread>) -> *mut Context {

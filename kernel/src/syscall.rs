@@ -22,6 +22,7 @@ const EXIT: u64 = Syscall::Exit as u64;
 const PORT_READ: u64 = Syscall::PortRead as u64;
 const PORT_WRITE: u64 = Syscall::PortWrite as u64;
 const SUBMIT_YIELD: u64 = Syscall::SubmitYield as u64;
+const SIGNAL_RECEIVE: u64 = Syscall::SignalReceive as u64;
 
 /// Handles one system call of the current thread; returns the context to go on with.
 pub extern "C" fn dispatch(rdi: u64, rsi: u64, rdx: u64, number: u64, r8: u64, r9: u64) -> *mut Context {
@@ -30,6 +31,7 @@ pub extern "C" fn dispatch(rdi: u64, rsi: u64, rdx: u64, number: u64, r8: u64, r
         CALL => ipc::call(cpu, rdi as u32, rsi, MessageInfo(rdx)),
         REPLY_RECEIVE => ipc::reply_receive(cpu, rdi as u32, Status::from_raw(rsi), MessageInfo(rdx), r8, r9),
         SUBMIT_RECEIVE => ipc::submit_receive(cpu, rdi, rsi, MessageInfo(rdx), r8, r9),
+        SIGNAL_RECEIVE => ipc::signal_receive(cpu, rdi as u32, rsi, r8, r9),
         SUBMIT_YIELD => ipc::submit_yield(cpu, rdi, rsi, MessageInfo(rdx)),
         _ => simple(cpu, number, rdi, rsi, rdx),
     }
@@ -105,11 +107,7 @@ fn close(thread: &Thread, handle: u32) -> Status {
 
 fn signal(thread: &Thread, handle: u32, bits: u64) -> Status {
     let object = thread.process.handles.lock().get(handle).map(Object::borrow);
-    let woken = match object {
-        Some(Object::Signaller(signaller)) => signaller.signal(),
-        Some(Object::Notification(notification)) => notification.signal(bits),
-        Some(_) | None => return Status::Failed,
-    };
+    let Some(woken) = object.and_then(|object| ipc::signal(&object, bits)) else { return Status::Failed };
     if let Some(thread) = woken {
         scheduler::make_ready_in(thread, scheduler::Turn::AtNextWait);
     }

@@ -108,6 +108,50 @@ pub fn submit_receive(
     receive(cpu, thread, source, wait.deadline, woken, Priority::Same)
 }
 
+/// Sets bits of what an object is the right to signal; `None` where it is none. Returns the thread that this woke: it is then the
+/// caller's to run or to make ready.
+#[inline(always)]
+pub fn signal(object: &Object, bits: u64) -> Option<Option<Arc<Thread>>> {
+    match object {
+        Object::Signaller(signaller) => Some(signaller.signal()),
+        Object::Notification(notification) => Some(notification.signal(bits)),
+        _ => None,
+    }
+}
+
+/// System call `signal_receive`. Who finds an event goes on before whom it woke; who waits has it run in its place, unless
+/// others of its importance were there before.
+#[inline(never)]
+pub fn signal_receive(
+    cpu: &Cpu,
+    handle: u32,
+    bits: u64,
+    endpoint_and_acknowledged: u64,
+    deadline: u64,
+) -> *mut Context {
+    let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
+    let wait = Wait::begin(thread, endpoint_and_acknowledged, deadline);
+    let (object, source) = {
+        let handles = thread.process.handles.lock();
+        (handles.get(handle).map(Object::borrow), from_handle(&handles, wait.endpoint))
+    };
+    let Some(woken) = object.and_then(|object| signal(&object, bits)) else {
+        // SAFETY: the thread runs here and is in the kernel.
+        unsafe { thread.set_event(Event::Error, Status::Failed as u64) };
+        return scheduler::leave(cpu);
+    };
+    match (try_receive(cpu, thread, source, wait.deadline), woken) {
+        (Received::Event, woken) => {
+            if let Some(woken) = woken {
+                scheduler::make_ready_in(woken, scheduler::Turn::AtNextWait);
+            }
+            scheduler::leave(cpu)
+        }
+        (Received::Waits, Some(woken)) => scheduler::run_in_turn(cpu, woken),
+        (Received::Waits, None) => scheduler::run_next(cpu),
+    }
+}
+
 /// What a system call has done to the priority of the thread that receives.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Priority {

@@ -22,6 +22,7 @@
 //! | 10 | [`Syscall::PortRead`] | I/O port range | offset, width << 16 | | | | rax = [`Status`], rdi = value |
 //! | 11 | [`Syscall::PortWrite`] | I/O port range | offset, width << 16 | value | | | rax = [`Status`] |
 //! | 12 | [`Syscall::SubmitYield`] | call, target << 32 | interface id | [`MessageInfo`] | | | rax = [`Status`] |
+//! | 13 | [`Syscall::SignalReceive`] | notification or signaller | bits | | endpoint, or 0, acknowledged << 32 | deadline | an event |
 //!
 //! An *event* is what a receive returns: rax = [`Event`], and, by kind:
 //!
@@ -109,6 +110,10 @@ pub enum Syscall {
     /// [`Syscall::Submit`], and the thread that receives the call runs before the caller goes on, with the rest of its
     /// slice: a server that answers at once has done so when this returns.
     SubmitYield = 12,
+    /// [`Syscall::Signal`], then wait for the next event. If the caller waits, the thread that was woken runs in its place, unless
+    /// another one as important is ready. Where the handle names neither a notification nor a signaller nothing is waited for:
+    /// the event is [`Event::Error`].
+    SignalReceive = 13,
 }
 
 /// What [`Syscall::Exit`] ends.
@@ -162,7 +167,7 @@ pub enum Event {
     Released = 2,
     /// The deadline came.
     Timeout = 3,
-    /// The receive itself was wrong (a bad endpoint handle).
+    /// The receive itself was wrong (a bad endpoint handle), or what was to be signalled.
     Error = 4,
 }
 

@@ -157,27 +157,33 @@ impl Drop for Signal {
     }
 }
 
-/// Rings a doorbell once; who rings the same one often keeps a [`Doorbell`].
+/// Sets the bits of a signaller by the system call, without a message.
+///
+/// Where a process stands in for the kernel's signaller it is called by a message. A signaller that is gone is no
+/// error: who would have been told is gone too. Who rings the same one often keeps a [`Doorbell`].
 pub fn ring_doorbell(signaller: &signaller::Client) {
-    ring(signaller, handle_of(signaller));
+    if ring(signaller).is_none() {
+        call(signaller);
+    }
 }
 
-/// A signaller that is rung often: its handle is looked up once.
+/// A signaller that is rung often, mostly as the last thing before waiting: the two are one system call then.
 pub struct Doorbell {
     signaller: signaller::Client,
-    /// Unknown until it is rung first, and for as long as the client is a promise.
+    /// Its handle, once that has proved to be one of the kernel's signallers.
     handle: Cell<Option<u32>>,
 }
 
 impl Doorbell {
-    /// Sets the signaller's bits, as [`ring_doorbell`] does.
+    /// Has the signaller's bits set before this task or another one goes on after a wait.
     pub fn ring(&self) {
-        let mut handle = self.handle.get();
-        if handle.is_none() {
-            handle = handle_of(&self.signaller);
-            self.handle.set(handle);
+        match self.handle.get() {
+            Some(handle) => runtime().pending.signal(handle),
+            None => match ring(&self.signaller) {
+                Some(handle) => self.handle.set(Some(handle)),
+                None => call(&self.signaller),
+            },
         }
-        ring(&self.signaller, handle);
     }
 }
 
@@ -187,22 +193,24 @@ impl From<signaller::Client> for Doorbell {
     }
 }
 
-/// The handle of a signaller in another process or in the kernel. It is the client's for as long as that lives.
-/// Local objects have none, and are not given one for this.
-fn handle_of(signaller: &signaller::Client) -> Option<u32> {
-    let hook = signaller.as_client_hook();
-    if hook.get_brand() == capability::LOCAL { None } else { capability::handle_of(hook).ok().flatten() }
+impl Drop for Doorbell {
+    fn drop(&mut self) {
+        // The handle is closed with the client.
+        if let Some(handle) = self.handle.get() {
+            runtime().pending.let_go(handle);
+        }
+    }
 }
 
-/// Sets the bits of a signaller by the system call, without a message.
-///
-/// Where a process stands in for the kernel's signaller it is called by a message. A signaller that is gone is no
-/// error: who would have been told is gone too.
-fn ring(signaller: &signaller::Client, handle: Option<u32>) {
-    if handle.is_some_and(|handle| matches!(syscall::signal(handle), Status::Ok | Status::Disconnected)) {
-        return;
+/// Sets the bits of a signaller that is the kernel's; its handle, which is the client's for as long as that lives.
+fn ring(signaller: &signaller::Client) -> Option<u32> {
+    let hook = signaller.as_client_hook();
+    // Local objects have no handle, and are not given one for this.
+    if hook.get_brand() == capability::LOCAL {
+        return None;
     }
-    call(signaller);
+    let handle = capability::handle_of(hook).ok().flatten()?;
+    matches!(syscall::signal(handle), Status::Ok | Status::Disconnected).then_some(handle)
 }
 
 #[cold]

@@ -178,6 +178,12 @@ pub(crate) fn submit_receive(submission: Submission, wait: Wait) -> EventRegiste
     )
 }
 
+/// Sets the bits of a signaller and waits for the next event.
+pub(crate) fn signal_receive(signaller: u32, wait: Wait) -> EventRegisters {
+    let [r8, r9] = wait.registers();
+    machine::event(Syscall::SignalReceive, [u64::from(signaller), 0, 0, r8, r9])
+}
+
 /// Gives up a call in flight.
 pub(crate) fn cancel(call: u32) {
     machine::simple(Syscall::Cancel, [u64::from(call), 0, 0, 0]);

@@ -127,12 +127,21 @@ const COMPLETIONS: u64 = 0xffff_ffff;
 
 /// Looks whether something arrived at `endpoint`, without waiting.
 pub fn poll(endpoint: u32) -> Received {
+    receive(Syscall::ReplyReceive, [0, 0], endpoint, 0)
+}
+
+/// Sets the bits of the signaller that `handle` names, and waits until the deadline.
+pub fn signal_receive(handle: u32, deadline: u64) -> Received {
+    receive(Syscall::SignalReceive, [handle.into(), 0], 0, deadline)
+}
+
+fn receive(number: Syscall, [rdi, rsi]: [u64; 2], endpoint: u32, deadline: u64) -> Received {
     let (event, value): (u64, u64);
     // SAFETY: the kernel writes only the thread's message buffer, which `rt` does not use meanwhile.
     unsafe {
-        asm!("syscall", inlateout("rax") Syscall::ReplyReceive as u64 => event,
-            inlateout("rdi") 0_u64 => value, inlateout("rsi") 0_u64 => _, inlateout("rdx") 0_u64 => _,
-            inlateout("r8") u64::from(endpoint) | COMPLETIONS << 32 => _, inlateout("r9") 0_u64 => _,
+        asm!("syscall", inlateout("rax") number as u64 => event,
+            inlateout("rdi") rdi => value, inlateout("rsi") rsi => _, inlateout("rdx") 0_u64 => _,
+            inlateout("r8") u64::from(endpoint) | COMPLETIONS << 32 => _, inlateout("r9") deadline => _,
             clobber_abi("sysv64"), options(nostack));
     }
     (Event::from_raw(event), value)

@@ -58,6 +58,9 @@ fn run_ready() {
         if !executor.run_next() {
             break;
         }
+        if executor.has_ready() {
+            runtime().pending.signal_now();
+        }
     }
 }
 

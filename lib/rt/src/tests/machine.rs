@@ -16,7 +16,7 @@ use super::{
     kernel::{Answer, Object, Request},
 };
 use crate::{
-    Ports, Signal,
+    Doorbell, Ports, Signal,
     kernel::{self, Method},
     memory::{self, Mapping},
     now, ring_doorbell, sleep, sleep_until, spawn, timeout,
@@ -140,6 +140,45 @@ fn a_signal_wakes_who_waits_and_counts_once() {
         sleep(Duration::from_millis(1)).await;
         assert_eq!(*order.borrow(), ["ring", "signal"]);
         assert!(timeout(Duration::from_millis(1), signal.wait()).await.is_err());
+    });
+}
+
+#[test]
+fn a_doorbell_before_a_wait_is_one_system_call() {
+    alone(|kernel, _| async move {
+        let signal = Rc::new(Signal::new().await.unwrap());
+        let bell = Doorbell::from(signal.signaller());
+        let counts = || {
+            [Syscall::Signal, Syscall::SignalReceive, Syscall::ReplyReceive]
+                .map(|number| kernel.count(number))
+        };
+        let spent = |before: [u64; 3]| {
+            let after = counts();
+            [0, 1, 2].map(|index| after[index] - before[index])
+        };
+        // The first one shows that it is a signaller of the kernel's.
+        let before = counts();
+        bell.ring();
+        signal.wait().await;
+        assert_eq!(spent(before), [1, 0, 1]);
+        let before = counts();
+        bell.ring();
+        signal.wait().await;
+        assert_eq!(spent(before), [0, 1, 0]);
+        // What other tasks do takes time.
+        let before = counts();
+        spawn(async {});
+        bell.ring();
+        signal.wait().await;
+        assert_eq!(spent(before), [1, 0, 1]);
+        // A second one sends the first, and so does the doorbell's end.
+        let before = counts();
+        bell.ring();
+        bell.ring();
+        drop(bell);
+        assert_eq!(spent(before), [2, 0, 0]);
+        signal.wait().await;
+        assert!(!signal.try_take());
     });
 }
 

@@ -3,6 +3,7 @@
 use super::{Bench, Verdict, fails, same, text};
 use crate::compute::{self, Computing, Ringing};
 use crate::raw;
+use abi::{Event, Status};
 use alloc::{format, vec, vec::Vec};
 use capnp::{Error, ErrorKind};
 use core::time::Duration;
@@ -190,6 +191,23 @@ pub async fn past_deadline(bench: &Bench) -> Verdict {
     request.get().set_signaller(signal.signaller());
     request.send().promise.await.map_err(text)?;
     rt::timeout(Duration::from_secs(2), signal.wait()).await.map_err(|_| "it did not signal".into())
+}
+
+/// A signal and the wait behind it in one system call. That another thread runs in the caller's place is what every packet does.
+pub async fn signal_and_wait(bench: &Bench) -> Verdict {
+    let own = rt::Signal::new().await.map_err(text)?;
+    let bell = raw::handle(&own.signaller());
+    // What it sets itself it finds, however long the wait may be.
+    let (event, bits) = raw::signal_receive(bell, abi::NO_DEADLINE);
+    same((event, bits.count_ones()), (Some(Event::Signals), 1))?;
+    same(raw::signal_receive(bell, 0), (Some(Event::Signals), bits))?;
+    same(raw::poll(0).0, Some(Event::Timeout))?;
+    // What is no signaller ends the wait at once.
+    for wrong in [0, 0xdead_beef, raw::handle(&bench.own)] {
+        let refused = (Some(Event::Error), Status::Failed as u64);
+        same(raw::signal_receive(wrong, abi::NO_DEADLINE), refused)?;
+    }
+    Ok(())
 }
 
 /// Who rings a doorbell of a more important thread goes on, but not for longer than a slice.

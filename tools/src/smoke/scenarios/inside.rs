@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every check of `tests/programs/src/checks`. A line that is missing fails.
-const CHECKS: [&str; 61] = [
+const CHECKS: [&str; 62] = [
     "wild_handle",
     "closed_handle",
     "wrong_kind_of_handle",
@@ -56,6 +56,7 @@ const CHECKS: [&str; 61] = [
     "sleep_is_long_enough",
     "past_deadline",
     "doorbell_waits_its_turn",
+    "signal_and_wait",
     "process_limits",
     "start_outside_user_half",
     "running_thread_is_paused",

@@ -156,7 +156,9 @@ impl host::Kernel for View {
             },
             Syscall::Yield => {}
             Syscall::Exit => panic!("exit with {rdi}"),
-            Syscall::ReplyReceive | Syscall::SubmitReceive => unreachable!("these return events, {r8}"),
+            Syscall::ReplyReceive | Syscall::SubmitReceive | Syscall::SignalReceive => {
+                unreachable!("these return events, {r8}")
+            }
         }
         drop(state);
         self.kernel.changed.notify_all();
@@ -170,6 +172,10 @@ impl host::Kernel for View {
         *state.calls.entry(number as u64).or_default() += 1;
         match number {
             Syscall::SubmitReceive => self.submit(&mut state, rdi, rsi, rdx),
+            Syscall::SignalReceive => match state.object(self.process, rdi as u32) {
+                Some(Object::Signaller { process, bits }) => state.processes[process].bits |= bits,
+                _ => panic!("the runtime held back a signal of what is no signaller"),
+            },
             _ => state.reply(self.process, rdi as u32, Status::from_raw(rsi), MessageInfo(rdx)),
         }
         self.kernel.changed.notify_all();
