@@ -75,5 +75,5 @@ pub use environment::{Environment, FirstProcess};
 pub use executor::{Alarm, Elapsed, apart, now, sleep, sleep_until, spawn, timeout, yield_now};
 pub use local::serve;
 pub use ports::Ports;
-pub use signal::{Doorbell, Signal, SignalSet, ring_doorbell};
+pub use signal::{Doorbell, SIGNALS, Signal, SignalSet, ring_doorbell};
 pub use start::random_u64;

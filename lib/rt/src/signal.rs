@@ -14,6 +14,9 @@ use crate::{
     calls::COMPLETION_BITS, capability, client::Remote, executor, kernel, runtime::runtime, syscall,
 };
 
+/// Signals of a process at most.
+pub const SIGNALS: usize = 32;
+
 /// The signal bits of this process: the upper half of the thread's notification.
 pub(crate) struct Signals {
     /// Bits that no [`Signal`] has.
@@ -91,6 +94,11 @@ impl Signal {
         SignalSet(1 << self.bit)
     }
 
+    /// Its number among this process's signals, below [`SIGNALS`].
+    pub fn number(&self) -> usize {
+        self.bit as usize
+    }
+
     /// Whether the bit was set since the last wait; takes it.
     pub fn try_take(&self) -> bool {
         self.set().try_take() != SignalSet::default()
@@ -115,6 +123,17 @@ impl SignalSet {
         let bits = arrived.get();
         arrived.set(bits & !self.0);
         Self(bits & self.0)
+    }
+
+    /// The numbers of the signals.
+    pub fn numbers(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let number = left.trailing_zeros() as usize;
+            // Takes the lowest bit away.
+            left &= left.checked_sub(1)?;
+            Some(number)
+        })
     }
 
     /// Whether this signal is one of them.

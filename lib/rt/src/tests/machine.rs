@@ -203,6 +203,9 @@ fn a_set_of_signals_is_one_wait() {
             assert!(timeout(Duration::from_millis(1), both.wait()).await.is_err());
         }
         assert!(other.try_take());
+        let numbers = |set: crate::SignalSet| set.numbers().collect::<Vec<_>>();
+        assert_eq!(numbers(both), [first.number(), second.number()]);
+        assert_eq!(numbers(crate::SignalSet::default()), []);
     });
 }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use capnp::Error;
-use rt::{Signal, SignalSet};
+use rt::{SIGNALS, Signal, SignalSet};
 use schema::ipc_capnp::signaller;
 
 use crate::table::Id;
@@ -15,17 +15,24 @@ pub const GROUPS: usize = 16;
 pub struct Groups {
     signals: Vec<Signal>,
     all: SignalSet,
+    /// The group of each of this process's signals that is one's.
+    of_signal: [usize; SIGNALS],
 }
 
 impl Groups {
     /// Takes the signal bits.
     pub async fn new() -> Result<Self, Error> {
         let mut signals = Vec::with_capacity(GROUPS);
-        for _ in 0..GROUPS {
-            signals.push(Signal::new().await?);
+        let mut of_signal = [0; SIGNALS];
+        for group in 0..GROUPS {
+            let signal = Signal::new().await?;
+            if let Some(place) = of_signal.get_mut(signal.number()) {
+                *place = group;
+            }
+            signals.push(signal);
         }
         let all = signals.iter().fold(SignalSet::default(), SignalSet::with);
-        Ok(Self { signals, all })
+        Ok(Self { signals, all, of_signal })
     }
 
     /// All signals, with another one.
@@ -35,10 +42,7 @@ impl Groups {
 
     /// The groups whose clients have rung since this was last asked.
     pub fn take_rung(&self) -> impl Iterator<Item = usize> + '_ {
-        let rung = self.all.try_take();
-        // Mostly it was the driver that rang.
-        let signals = if rung == SignalSet::default() { &[] } else { &self.signals[..] };
-        signals.iter().enumerate().filter(move |(_, signal)| rung.contains(signal)).map(|(group, _)| group)
+        self.all.try_take().numbers().filter_map(|number| self.of_signal.get(number).copied())
     }
 
     /// What the client of a connection rings.
