@@ -6,7 +6,7 @@
 
 mod receive;
 
-pub use receive::{reply_receive, signal, signal_receive, submit_receive};
+pub use receive::{Bell, reply_receive, signal_receive, submit_receive};
 
 use crate::arch::context::Context;
 use crate::arch::cpu::Cpu;

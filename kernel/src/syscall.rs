@@ -106,9 +106,9 @@ fn close(thread: &Thread, handle: u32) -> Status {
 }
 
 fn signal(thread: &Thread, handle: u32, bits: u64) -> Status {
-    let object = thread.process.handles.lock().get(handle).map(Object::borrow);
-    let Some(woken) = object.and_then(|object| ipc::signal(&object, bits)) else { return Status::Failed };
-    if let Some(thread) = woken {
+    let bell = ipc::Bell::find(&thread.process.handles.lock(), handle);
+    let Some(bell) = bell else { return Status::Failed };
+    if let Some(thread) = bell.ring(bits) {
         scheduler::make_ready_in(thread, scheduler::Turn::AtNextWait);
     }
     Status::Ok

@@ -6,6 +6,7 @@ use crate::arch::cpu::Cpu;
 use crate::object::Object;
 use crate::object::call::Phase;
 use crate::object::endpoint::Endpoint;
+use crate::object::notification::{Notification, Signaller};
 use crate::object::thread::{ReceivesFrom, State, Thread};
 use crate::{scheduler, time};
 use abi::{Event, MessageInfo, NO_DEADLINE, NULL_HANDLE, Status};
@@ -108,14 +109,32 @@ pub fn submit_receive(
     receive(cpu, thread, source, wait.deadline, woken, Priority::Same)
 }
 
-/// Sets bits of what an object is the right to signal; `None` where it is none. Returns the thread that this woke: it is then the
-/// caller's to run or to make ready.
-#[inline(always)]
-pub fn signal(object: &Object, bits: u64) -> Option<Option<Arc<Thread>>> {
-    match object {
-        Object::Signaller(signaller) => Some(signaller.signal()),
-        Object::Notification(notification) => Some(notification.signal(bits)),
-        _ => None,
+/// What a handle names that can be signalled.
+pub enum Bell {
+    /// It sets its own bits.
+    Signaller(Arc<Signaller>),
+    /// It sets any.
+    Notification(Arc<Notification>),
+}
+
+impl Bell {
+    /// `None` when the handle names something else.
+    #[inline(always)]
+    pub fn find(table: &SlotTable<Object>, handle: u32) -> Option<Self> {
+        match table.get(handle) {
+            Some(Object::Signaller(signaller)) => Some(Self::Signaller(signaller.clone())),
+            Some(Object::Notification(notification)) => Some(Self::Notification(notification.clone())),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Sets the bits. Returns the thread that this woke: it is then the caller's to run or to make ready.
+    #[inline(always)]
+    pub fn ring(&self, bits: u64) -> Option<Arc<Thread>> {
+        match self {
+            Self::Signaller(signaller) => signaller.signal(),
+            Self::Notification(notification) => notification.signal(bits),
+        }
     }
 }
 
@@ -131,15 +150,16 @@ pub fn signal_receive(
 ) -> *mut Context {
     let Some(thread) = cpu.thread() else { return scheduler::run_next(cpu) };
     let wait = Wait::begin(thread, endpoint_and_acknowledged, deadline);
-    let (object, source) = {
+    let (bell, source) = {
         let handles = thread.process.handles.lock();
-        (handles.get(handle).map(Object::borrow), from_handle(&handles, wait.endpoint))
+        (Bell::find(&handles, handle), from_handle(&handles, wait.endpoint))
     };
-    let Some(woken) = object.and_then(|object| signal(&object, bits)) else {
+    let Some(bell) = bell else {
         // SAFETY: the thread runs here and is in the kernel.
         unsafe { thread.set_event(Event::Error, Status::Failed as u64) };
         return scheduler::leave(cpu);
     };
+    let woken = bell.ring(bits);
     match (try_receive(cpu, thread, source, wait.deadline), woken) {
         (Received::Event, woken) => {
             if let Some(woken) = woken {

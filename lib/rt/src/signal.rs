@@ -23,8 +23,26 @@ pub(crate) struct Signals {
     free: Cell<u32>,
     /// Bits that were set and not yet waited for.
     arrived: Cell<u32>,
-    /// Tasks that wait, and for which bits: as a mask.
-    waiting: RefCell<Vec<(u32, Waker)>>,
+    /// Tasks that wait, or did.
+    waiting: RefCell<Vec<Waiting>>,
+}
+
+/// A task that waits for signals. What is over is kept, for the task mostly waits for the same ones again.
+struct Waiting {
+    /// For which bits.
+    mask: u32,
+    waker: Waker,
+    over: bool,
+}
+
+impl Waiting {
+    /// Wakes the task if it waits for one of the bits.
+    fn hear(&mut self, bits: u32) {
+        if bits & self.mask != 0 && !self.over {
+            self.over = true;
+            self.waker.wake_by_ref();
+        }
+    }
 }
 
 impl Signals {
@@ -38,13 +56,14 @@ impl Signals {
             return;
         }
         self.arrived.set(self.arrived.get() | bits);
-        self.waiting.borrow_mut().retain(|(mask, waker)| {
-            let woken = bits & mask != 0;
-            if woken {
-                waker.wake_by_ref();
-            }
-            !woken
-        });
+        self.hear(bits);
+    }
+
+    #[inline]
+    fn hear(&self, bits: u32) {
+        for waiting in &mut *self.waiting.borrow_mut() {
+            waiting.hear(bits);
+        }
     }
 }
 
@@ -148,9 +167,16 @@ impl SignalSet {
             return Poll::Ready(());
         }
         let mut waiting = signals.waiting.borrow_mut();
-        let known = |(mask, waker): &(u32, Waker)| *mask == self.0 && waker.will_wake(context.waker());
-        if !waiting.iter().any(known) {
-            waiting.push((self.0, context.waker().clone()));
+        let again = |known: &&mut Waiting| known.mask == self.0 && known.waker.will_wake(context.waker());
+        match waiting.iter_mut().find(again) {
+            Some(known) => known.over = false,
+            None => {
+                let new = Waiting { mask: self.0, waker: context.waker().clone(), over: false };
+                match waiting.iter_mut().find(|known| known.over) {
+                    Some(place) => *place = new,
+                    None => waiting.push(new),
+                }
+            }
         }
         Poll::Pending
     }
@@ -166,13 +192,7 @@ impl Drop for Signal {
         let signals = &runtime().signals;
         signals.free.set(signals.free.get() | 1 << self.bit);
         // Who waits for others as well is asked to look.
-        signals.waiting.borrow_mut().retain(|(mask, waker)| {
-            let affected = mask & 1 << self.bit != 0;
-            if affected {
-                waker.wake_by_ref();
-            }
-            !affected
-        });
+        signals.hear(1 << self.bit);
     }
 }
 

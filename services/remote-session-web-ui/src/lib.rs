@@ -8,6 +8,7 @@
 //! - [`server`]: all connections together: who is served, who is closed when there are too many.
 //! - [`site`]: what is served at which path.
 //! - `stream`: a connection of the network stack as a byte stream; only on capOS.
+//! - `rest`: how the serving task waits; only on capOS.
 //! - [`log_tail`]: the newest lines of the kernel's log.
 //! - `inspect`, a crate of its own: the view of the live system that the page shows.
 #![cfg_attr(not(test), no_std)]
@@ -17,6 +18,8 @@ extern crate alloc;
 
 pub mod http;
 pub mod log_tail;
+#[cfg(target_os = "none")]
+pub mod rest;
 pub mod server;
 pub mod site;
 #[cfg(target_os = "none")]

@@ -10,6 +10,7 @@ use core::{
 };
 
 mod alarm;
+mod sleeper;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use crate::{
     syscall::{Rare, Wait},
 };
 
-pub use self::alarm::Alarm;
+pub use self::{alarm::Alarm, sleeper::Sleeper};
 pub(crate) use self::{
     task::{Executor, TaskId},
     timer::Timers,

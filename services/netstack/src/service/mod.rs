@@ -23,13 +23,13 @@ use alloc::{collections::VecDeque, rc::Rc};
 use core::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    task::{Poll, Waker},
+    task::Poll,
     time::Duration,
 };
 
 use capnp::Error;
 use ring::{PeerFault, Sleep};
-use rt::{Alarm, Environment, Signal, SignalSet, memory::Mapping};
+use rt::{Alarm, Environment, Signal, SignalSet, Sleeper, memory::Mapping};
 use schema::network_capnp::network_manager;
 
 use crate::{
@@ -65,7 +65,7 @@ pub struct Service {
     rung: Cell<bool>,
     released: RefCell<VecDeque<Released>>,
     kicked: Cell<bool>,
-    sleeper: RefCell<Option<Waker>>,
+    sleeper: Sleeper,
     alarm: RefCell<Alarm>,
 }
 
@@ -86,7 +86,7 @@ impl Service {
             rung: Cell::new(false),
             released: RefCell::default(),
             kicked: Cell::new(false),
-            sleeper: RefCell::default(),
+            sleeper: Sleeper::default(),
             alarm: RefCell::default(),
         });
         rt::spawn(nic::watch(Rc::clone(&service)));
@@ -129,9 +129,7 @@ impl Service {
     /// Has [`Self::run`] do another round.
     fn kick(&self) {
         self.kicked.set(true);
-        if let Some(waker) = self.sleeper.take() {
-            waker.wake();
-        }
+        self.sleeper.wake();
     }
 
     /// Notes that a client let go of something.
@@ -177,7 +175,7 @@ impl Service {
             {
                 return Poll::Ready(());
             }
-            self.sleeper.replace(Some(context.waker().clone()));
+            self.sleeper.register(context);
             Poll::Pending
         })
         .await;

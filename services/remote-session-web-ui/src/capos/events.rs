@@ -1,16 +1,11 @@
 //! What the other tasks have for the task that serves, and how it waits for them.
 
 use alloc::collections::VecDeque;
-use core::{
-    cell::{Cell, RefCell},
-    future::{Future, poll_fn},
-    pin::pin,
-    task::{Poll, Waker},
-};
+use core::cell::{Cell, RefCell};
 
-use rt::{Alarm, Signal};
-use schema::network_capnp::network_manager;
-use web_ui::{server::Wake, stream::Stream};
+use capnp::Error;
+use schema::{ipc_capnp::signaller, network_capnp::network_manager};
+use web_ui::{rest::Rest, server::Wake, stream::Stream};
 
 use super::look::Look;
 
@@ -20,21 +15,31 @@ pub struct Events {
     connections: RefCell<VecDeque<Stream>>,
     look: RefCell<Option<Look>>,
     lost: Cell<bool>,
-    waiting: RefCell<Option<Waker>>,
-    alarm: RefCell<Alarm>,
+    rest: Rest,
 }
 
 impl Events {
     /// No mail.
-    pub fn new(network: network_manager::Client) -> Self {
-        Self {
+    pub async fn new(network: network_manager::Client) -> Result<Self, Error> {
+        Ok(Self {
             network: RefCell::new(Some(network)),
             connections: RefCell::default(),
             look: RefCell::default(),
             lost: Cell::new(false),
-            waiting: RefCell::default(),
-            alarm: RefCell::default(),
-        }
+            rest: Rest::new().await?,
+        })
+    }
+
+    /// What all connections ring.
+    pub fn doorbell(&self) -> signaller::Client {
+        self.rest.doorbell()
+    }
+
+    /// Waits for the connections' doorbell, for mail, or for the time that `wake` names.
+    pub async fn wait(&self, wake: Wake) {
+        let has_mail =
+            || self.lost.get() || self.look.borrow().is_some() || !self.connections.borrow().is_empty();
+        self.rest.until(wake, has_mail).await;
     }
 
     /// The network stack; `None` between two runs of it.
@@ -47,7 +52,7 @@ impl Events {
         self.network.replace(None);
         self.connections.borrow_mut().clear();
         self.lost.set(true);
-        self.wake();
+        self.rest.wake();
     }
 
     /// Notes that there is a network stack again.
@@ -63,7 +68,7 @@ impl Events {
     /// Hands over a new connection.
     pub fn put_connection(&self, stream: Stream) {
         self.connections.borrow_mut().push_back(stream);
-        self.wake();
+        self.rest.wake();
     }
 
     /// The next new connection.
@@ -74,42 +79,11 @@ impl Events {
     /// Hands over what was seen of the system.
     pub fn put_look(&self, look: Look) {
         self.look.replace(Some(look));
-        self.wake();
+        self.rest.wake();
     }
 
     /// What was seen of the system since the last time.
     pub fn take_look(&self) -> Option<Look> {
         self.look.take()
     }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
-        }
-    }
-
-    fn has_mail(&self) -> bool {
-        self.lost.get() || self.look.borrow().is_some() || !self.connections.borrow().is_empty()
-    }
-}
-
-/// Waits for the streams' doorbell, for mail, or for the time that `wake` names.
-pub async fn wait(doorbell: &Signal, events: &Events, wake: Wake) {
-    let deadline = match wake {
-        Wake::Now => return rt::yield_now().await,
-        Wake::At(time) => Some(time),
-        Wake::OnEvent => None,
-    };
-    let mut bell = pin!(doorbell.wait());
-    poll_fn(|context| {
-        if events.has_mail()
-            || bell.as_mut().poll(context).is_ready()
-            || events.alarm.borrow_mut().poll_until(deadline, context).is_ready()
-        {
-            return Poll::Ready(());
-        }
-        events.waiting.replace(Some(context.waker().clone()));
-        Poll::Pending
-    })
-    .await;
 }

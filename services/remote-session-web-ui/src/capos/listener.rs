@@ -8,7 +8,6 @@ use inspect::decode::ipv4;
 use log::{info, warn};
 use rt::Environment;
 use schema::{
-    ipc_capnp::signaller,
     network_capnp::{network_manager, tcp_listener},
     supervisor_capnp::supervisor_status,
 };
@@ -34,8 +33,6 @@ pub struct Listener {
     pub environment: Environment,
     /// The port to listen on.
     pub port: u16,
-    /// What all streams ring when they have something for us.
-    pub doorbell: signaller::Client,
     /// Where connections go.
     pub events: Rc<Events>,
 }
@@ -93,7 +90,7 @@ impl Listener {
 
     async fn accept(&self, listener: &tcp_listener::Client) -> Result<Stream, Error> {
         let mut request = listener.accept_request();
-        request.get().set_doorbell(self.doorbell.clone());
+        request.get().set_doorbell(self.events.doorbell());
         let response = request.send().promise.await?;
         let accepted = response.get()?;
         let memory = accepted.get_stream()?;

@@ -9,12 +9,12 @@ use alloc::rc::Rc;
 
 use capnp::Error;
 use inspect::Observer;
-use rt::{Environment, Signal};
+use rt::Environment;
 use schema::network_capnp::network_manager;
 use web_ui::server::Server;
 use web_ui::site::Site;
 
-use events::{Events, wait};
+use events::Events;
 use listener::Listener;
 use look::Look;
 
@@ -34,10 +34,9 @@ pub async fn main(environment: Environment) -> Result<(), Error> {
     if port == 0 || !(1..=MAXIMUM_CONNECTIONS).contains(&connections) {
         return Err(Error::failed("port must not be 0, connections be 1 to 48".into()));
     }
-    let doorbell = Signal::new().await?;
-    let events = Rc::new(Events::new(environment.grant::<network_manager::Client>("network")?));
+    let events = Rc::new(Events::new(environment.grant::<network_manager::Client>("network")?).await?);
     let observer = Rc::new(Observer::new(&environment));
-    let listener = Listener { environment, port, doorbell: doorbell.signaller(), events: events.clone() };
+    let listener = Listener { environment, port, events: events.clone() };
     rt::spawn(listener.run());
 
     let mut server = Server::new(connections, Site::new(rt::random_u64() >> 12));
@@ -64,7 +63,7 @@ pub async fn main(environment: Environment) -> Result<(), Error> {
                 events.put_look(look);
             });
         }
-        wait(&doorbell, &events, wake).await;
+        events.wait(wake).await;
     }
 }
 

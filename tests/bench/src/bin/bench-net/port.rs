@@ -1,40 +1,26 @@
 //! A TCP port: one task accepts its connections, another one serves them and waits here.
 
 use alloc::{collections::VecDeque, rc::Rc};
-use core::{
-    cell::RefCell,
-    future::{Future, poll_fn},
-    pin::pin,
-    task::{Poll, Waker},
-};
+use core::cell::RefCell;
 
 use capnp::Error;
-use rt::{Alarm, Signal};
 use schema::network_capnp::{network_manager, tcp_listener};
-use web_ui::{server::Wake, stream::Stream};
+use web_ui::{rest::Rest, server::Wake, stream::Stream};
 
 /// Connections that may wait for `accept`.
 const BACKLOG: u16 = 64;
 
 /// A port that is listened on.
 pub struct Port {
-    /// What all its connections ring.
-    doorbell: Signal,
     /// Connections that nobody has taken yet.
     arrivals: RefCell<VecDeque<Stream>>,
-    waiting: RefCell<Option<Waker>>,
-    alarm: RefCell<Alarm>,
+    rest: Rest,
 }
 
 impl Port {
     /// Listens, and accepts from now on.
     pub async fn listen(network: &network_manager::Client, number: u16) -> Result<Rc<Self>, Error> {
-        let port = Rc::new(Self {
-            doorbell: Signal::new().await?,
-            arrivals: RefCell::default(),
-            waiting: RefCell::default(),
-            alarm: RefCell::default(),
-        });
+        let port = Rc::new(Self { arrivals: RefCell::default(), rest: Rest::new().await? });
         let mut request = network.listen_tcp_request();
         request.get().set_port(number);
         request.get().set_backlog(BACKLOG);
@@ -48,9 +34,7 @@ impl Port {
             match self.accept(&listener).await {
                 Ok(stream) => {
                     self.arrivals.borrow_mut().push_back(stream);
-                    if let Some(waker) = self.waiting.take() {
-                        waker.wake();
-                    }
+                    self.rest.wake();
                     // The new connection is served before the next is accepted.
                     rt::yield_now().await;
                 }
@@ -64,7 +48,7 @@ impl Port {
 
     async fn accept(&self, listener: &tcp_listener::Client) -> Result<Stream, Error> {
         let mut request = listener.accept_request();
-        request.get().set_doorbell(self.doorbell.signaller());
+        request.get().set_doorbell(self.rest.doorbell());
         let response = request.send().promise.await?;
         let accepted = response.get()?;
         let memory = accepted.get_stream()?;
@@ -79,22 +63,6 @@ impl Port {
 
     /// Waits for a new connection, for the doorbell, or for the time that `wake` names.
     pub async fn wait(&self, wake: Wake) {
-        let deadline = match wake {
-            Wake::Now => return rt::yield_now().await,
-            Wake::At(time) => Some(time),
-            Wake::OnEvent => None,
-        };
-        let mut bell = pin!(self.doorbell.wait());
-        poll_fn(|context| {
-            if !self.arrivals.borrow().is_empty()
-                || bell.as_mut().poll(context).is_ready()
-                || self.alarm.borrow_mut().poll_until(deadline, context).is_ready()
-            {
-                return Poll::Ready(());
-            }
-            self.waiting.replace(Some(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
+        self.rest.until(wake, || !self.arrivals.borrow().is_empty()).await;
     }
 }
