@@ -9,10 +9,10 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Where the programs of a target are. Make names the folder of builds from the root.
 fn built(target: &str) -> PathBuf {
-    let target_folder =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target_folder.join(target).join("release")
+    let folder = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(folder).join(target).join("release")
 }
 
 /// The patterns of one script's sections of functions, without the one that takes all the rest.
