@@ -1,27 +1,22 @@
 //! QEMU's debugger port, as far as tests need it: bytes of the running machine are changed, as a bug would have them.
 
-use std::{
-    io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{io::Read as _, os::unix::net::UnixStream, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+
+use super::wire::Wire;
 
 /// Longest packet that is read.
 const MAXIMUM_PACKET: usize = 4096;
 
 /// A connection to the debugger port. The machine is stopped as long as it lasts.
-pub struct Gdb(UnixStream);
+pub struct Gdb(Wire);
 
 impl Gdb {
     /// Connects to the port, which is open once the machine runs.
     pub fn connect(path: &Path, deadline: Instant) -> Result<Self> {
         let stream = UnixStream::connect(path).context("QEMU's debugger port")?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-        Ok(Self(stream))
+        Ok(Self(Wire::new(stream, "QEMU's debugger port", deadline)?))
     }
 
     /// Writes bytes at a virtual address, whatever protection it has.
@@ -42,7 +37,7 @@ impl Gdb {
     /// One request and its answer; what the port says by itself, that the machine has stopped, is passed over. [GDB manual, E.1: `$` data `#` checksum, acknowledged by `+`]
     fn ask(&mut self, request: &str) -> Result<String> {
         let sum = request.bytes().fold(0_u8, u8::wrapping_add);
-        self.0.write_all(format!("${request}#{sum:02x}").as_bytes())?;
+        self.0.send(format!("${request}#{sum:02x}").as_bytes())?;
         loop {
             let answer = self.receive()?;
             if !answer.starts_with(['S', 'T']) {
@@ -55,13 +50,13 @@ impl Gdb {
         let mut answer = Vec::new();
         let mut byte = [0];
         while answer.len() < MAXIMUM_PACKET {
-            self.0.read_exact(&mut byte)?;
+            self.0.read_exact(&mut byte).context("QEMU's debugger port does not answer")?;
             match byte {
                 [b'+'] if answer.is_empty() => {}
                 [b'$'] => answer.clear(),
                 [b'#'] => {
                     self.0.read_exact(&mut [0; 2])?;
-                    self.0.write_all(b"+")?;
+                    self.0.send(b"+")?;
                     return Ok(String::from_utf8_lossy(&answer).into_owned());
                 }
                 [other] => answer.push(other),

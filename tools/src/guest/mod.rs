@@ -17,11 +17,13 @@ mod log;
 mod qmp;
 mod screen;
 mod terminal;
+mod wire;
 
 use std::{
     fs::File,
-    io::Read,
+    io::{ErrorKind, Read},
     net::{SocketAddr, TcpListener},
+    os::fd::AsFd,
     path::Path,
     process::{Child, ExitStatus, Stdio},
     sync::Arc,
@@ -30,6 +32,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::event::PollFlags;
 use tempfile::TempDir;
 
 pub use self::{
@@ -84,7 +87,7 @@ impl Guest {
         let pair = Pair::open()?;
         let display = Arc::new(Display::default());
         let guest = Self::launch(machine, ports, log, deadline, Some((&pair, &display)))?;
-        Ok((guest, Terminal::new(pair.master, display, deadline)))
+        Ok((guest, Terminal::new(pair.master, display, deadline)?))
     }
 
     fn launch(
@@ -95,8 +98,8 @@ impl Guest {
         terminal: Option<(&Pair, &Arc<Display>)>,
     ) -> Result<Self> {
         let sockets = tempfile::Builder::new().prefix("capos-").tempdir()?;
-        let qmp = Listener::bind(&sockets.path().join("qmp"))?;
-        let hook = Listener::bind(&sockets.path().join("com2"))?;
+        let qmp = Listener::bind(&sockets.path().join("qmp"), "QMP")?;
+        let hook = Listener::bind(&sockets.path().join("com2"), "COM2")?;
         for guest in ports {
             machine.forwards.push(Forward { host: free_port()?, guest: *guest });
         }
@@ -127,7 +130,10 @@ impl Guest {
         let writer = Arc::clone(&log);
         if let Some((pair, display)) = terminal {
             let (output, display) = (pair.master.try_clone()?, Arc::clone(display));
-            thread::spawn(move || read_all(output, copy, &writer, |bytes| display.add(bytes)));
+            thread::spawn(move || {
+                read_all(output, copy, &writer, |bytes| display.add(bytes));
+                display.close();
+            });
         } else {
             let output = child.stdout.take().context("QEMU's output is a pipe")?;
             thread::spawn(move || read_all(output, copy, &writer, |_| {}));
@@ -221,10 +227,15 @@ impl Drop for Guest {
 }
 
 /// Reads to the end; that of a pseudo-terminal is an error.
-fn read_all(mut output: impl Read, mut copy: File, log: &Log, also: impl Fn(&[u8])) {
+fn read_all(mut output: impl Read + AsFd, mut copy: File, log: &Log, also: impl Fn(&[u8])) {
     let mut buffer = [0; 4096];
-    while let Ok(length @ 1..) = output.read(&mut buffer) {
-        let bytes = buffer.get(..length).unwrap_or_default();
+    // A pseudo-terminal does not wait by itself, since its other user must not.
+    while wire::wait(&output, PollFlags::IN, None).is_ok() {
+        let bytes = match output.read(&mut buffer) {
+            Ok(length @ 1..) => buffer.get(..length).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Ok(0) | Err(_) => break,
+        };
         // A copy that cannot be written must not hide what the machine says.
         let _ = std::io::Write::write_all(&mut copy, bytes);
         log.add(bytes);

@@ -2,10 +2,12 @@
 
 use std::{
     fs::File,
-    io::Write as _,
     os::fd::OwnedFd,
     process::Stdio,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -15,7 +17,7 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
 
-use super::screen::Screen;
+use super::{screen::Screen, wire::Wire};
 
 /// The prompt when nothing is typed.
 pub const PROMPT: &str = "capos> ";
@@ -41,6 +43,8 @@ enum Taking {
 pub struct Display {
     screen: Mutex<Screen>,
     changed: Condvar,
+    /// Whether nothing more will come; set under the screen's lock.
+    closed: AtomicBool,
     taking: Mutex<Taking>,
     resumed: Condvar,
 }
@@ -56,13 +60,20 @@ impl Display {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
         self.changed.notify_all();
     }
+
+    /// Nothing more will come.
+    pub fn close(&self) {
+        let _screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.closed.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
 }
 
 /// The master side of a pseudo-terminal, before the machine has the other.
 pub struct Pair {
     /// This side.
     pub master: File,
-    slave: OwnedFd,
+    pub(super) slave: OwnedFd,
 }
 
 impl Pair {
@@ -84,7 +95,7 @@ impl Pair {
 
 /// Keys to the machine, and what its terminal shows.
 pub struct Terminal {
-    keyboard: File,
+    keyboard: Wire,
     display: Arc<Display>,
     deadline: Instant,
     /// Lines that commands have passed.
@@ -93,13 +104,13 @@ pub struct Terminal {
 
 impl Terminal {
     /// On this side of a pseudo-terminal, of which somebody else reads into `display`.
-    pub fn new(keyboard: File, display: Arc<Display>, deadline: Instant) -> Self {
-        Self { keyboard, display, deadline, seen: 0 }
+    pub fn new(keyboard: File, display: Arc<Display>, deadline: Instant) -> Result<Self> {
+        Ok(Self { keyboard: Wire::new(keyboard, "COM1", deadline)?, display, deadline, seen: 0 })
     }
 
     /// Types bytes as they are. Waits as long as the machine does not take them.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.keyboard.write_all(bytes).context("the machine takes no input")
+        self.keyboard.send(bytes)
     }
 
     /// Takes nothing more of what the machine sends.
@@ -135,10 +146,12 @@ impl Terminal {
                 return Ok(found);
             }
             let left = deadline.min(self.deadline).saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let closed = self.display.closed.load(Ordering::Relaxed);
+            if closed || left.is_zero() {
                 let start = screen.lines.len().saturating_sub(SHOWN);
                 let lines = screen.lines.get(start..).unwrap_or_default().join("\n    ");
-                bail!("no {what} in time; the terminal shows:\n    {lines}\n    {}", screen.row());
+                let why = if closed { ", and QEMU has ended" } else { " in time" };
+                bail!("no {what}{why}; the terminal shows:\n    {lines}\n    {}", screen.row());
             }
             let waited = self.display.changed.wait_timeout(screen, left);
             screen = waited.unwrap_or_else(PoisonError::into_inner).0;
