@@ -222,7 +222,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             |local_port| ConnectionKey { peer_address: peer.address, peer_port: peer.port, local_port };
         let taken = |port| self.by_key.contains_key(&key_of(port)) || self.listening.contains_key(&port);
         let local_port = ephemeral_port(&mut self.random, taken).ok_or(ConnectError::TooMany)?;
-        let mut cell = self.store.take().ok_or(ConnectError::NoMemory)?;
+        let mut cell = self.take_socket().ok_or(ConnectError::NoMemory)?;
         let remote = IpEndpoint::from((peer.address, peer.port));
         let local = IpListenEndpoint { addr: Some(IpAddress::Ipv4(own)), port: local_port };
         if cell.socket().connect(self.interface.context(), remote, local).is_err() {

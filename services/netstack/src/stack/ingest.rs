@@ -13,7 +13,7 @@ use crate::{
     frame::{ConnectionKey, Datagram, Flow, Refusal, Segment, classify},
     limits::ROUND,
     table::Id,
-    tcp::{Connection, Origin, Phase, forget},
+    tcp::{Connection, Origin, Phase, buffers::SocketCell, forget},
     time::instant,
     waiters::Waiters,
 };
@@ -131,7 +131,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         {
             return None;
         }
-        let mut cell = self.store.take()?;
+        let mut cell = self.take_socket()?;
         if cell.socket().listen(key.local_port).is_err() {
             self.store.give_back(cell);
             return None;
@@ -302,6 +302,17 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
             }
         }
         self.store.give_back(connection.cell);
+    }
+
+    /// Takes a socket for a new connection. One that rests needs no large buffers, and gives way to it.
+    pub(super) fn take_socket(&mut self) -> Option<SocketCell> {
+        if self.store.is_out_of_large() {
+            let is_large = |id: &&Id| self.connections.get(**id).is_some_and(|old| old.cell.is_large());
+            if let Some(&oldest) = self.time_wait.iter().find(is_large) {
+                self.free(oldest);
+            }
+        }
+        self.store.take()
     }
 
     /// Lets a connection without a client rest in TIME-WAIT, where the oldest makes place.

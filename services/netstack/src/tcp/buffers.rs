@@ -98,6 +98,11 @@ impl SocketCell {
         Some(Self { sockets, handle, size })
     }
 
+    /// Whether its buffers are of the larger size, of which there are few.
+    pub fn is_large(&self) -> bool {
+        matches!(self.size, Size::Large)
+    }
+
     /// The socket.
     pub fn socket(&mut self) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(self.handle)
@@ -181,6 +186,11 @@ impl Store {
         };
         cell.prepare();
         Some(cell)
+    }
+
+    /// Whether all large sockets are in use.
+    pub fn is_out_of_large(&self) -> bool {
+        self.large_in_use >= Self::LARGE
     }
 
     /// Takes a socket back, whatever state it is in.
