@@ -9,7 +9,7 @@ use super::harness::{Client, Node, Wire};
 use crate::{
     limits::{HANDSHAKE_TIMEOUT, KEEP_ALIVE, Limits},
     stack::{ConnectError, ListenError},
-    tcp::ConnectFailure,
+    tcp::{ConnectFailure, buffers::Store},
     udp::Peer,
 };
 
@@ -92,6 +92,28 @@ fn bytes_go_both_ways_and_end() {
         assert_eq!(node.stack.status(wire.now).tcp_sockets, 0);
     }
     assert!(!flags(&wire.log).iter().any(|flags| flags.contains('R')), "an orderly end needs no RST");
+}
+
+#[test]
+fn a_connection_that_rests_gives_its_large_buffers_to_a_new_one() {
+    let mut wire = Wire::pair();
+    let listener = wire.nodes[0].stack.listen(80, 4).unwrap();
+    for round in 0..2 * Store::LARGE {
+        let (mut near, mut far) = wire.connection(listener, 80);
+        let connection = wire.nodes[0].stack.connections.get(near.id).unwrap();
+        assert!(connection.cell.is_large(), "connection {round}");
+        // Machine 1 ends first, so it is the one where the connection rests.
+        near.finish();
+        wire.settle();
+        far.finish();
+        wire.settle();
+        for (node, id) in [(0, near.id), (1, far.id)] {
+            let now = wire.now;
+            wire.nodes[node].stack.drop_connection(id, now);
+        }
+        wire.settle();
+        assert_eq!(wire.nodes[0].stack.time_wait.len(), (round + 1).min(Store::LARGE));
+    }
 }
 
 #[test]
