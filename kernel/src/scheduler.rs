@@ -467,7 +467,8 @@ fn steal(cpu: &Cpu) -> Option<Arc<Thread>> {
     most_loaded.and_then(pop)
 }
 
-/// Halts until an interrupt. The last thread's address space stays loaded: see [`crate::arch::tlb`].
+/// Halts until an interrupt; while dead processes are taken apart it does not halt, and lets pending interrupts strike. The last
+/// thread's address space stays loaded: see [`crate::arch::tlb`].
 fn idle(cpu: &Cpu) {
     // What is programmed may be for a wait that ended otherwise, or for the slice of who no longer runs: that it strikes for
     // nothing now and then costs less than setting it each time.
@@ -478,8 +479,13 @@ fn idle(cpu: &Cpu) {
     IDLE.fetch_or(1 << cpu.index, Ordering::SeqCst);
     let start = time::ticks();
     cpu.idle_since.store(start, Ordering::Relaxed);
-    if cpu.ready_top.load(Ordering::SeqCst) == 0 && !reaper::has_work() {
-        processors::halt();
+    if cpu.ready_top.load(Ordering::SeqCst) == 0 {
+        if reaper::has_work() {
+            // It may be another processor's, which may be waiting for this one to answer a TLB shootdown.
+            processors::take_interrupts();
+        } else {
+            processors::halt();
+        }
     }
     IDLE.fetch_and(!(1 << cpu.index), Ordering::SeqCst);
     cpu.idle.store(false, Ordering::SeqCst);

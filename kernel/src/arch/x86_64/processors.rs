@@ -202,6 +202,12 @@ pub fn halt() {
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
 }
 
+/// Handles the interrupts that are pending.
+pub fn take_interrupts() {
+    // SAFETY: as in `halt`. They strike behind the instruction that follows `sti`. [SDM 2B, STI]
+    unsafe { asm!("sti", "nop", "cli", options(nostack)) };
+}
+
 /// Looks at whether the other processors have stopped, before they are given up: about a second.
 const STOP_POLLS: u32 = 50_000_000;
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every check of `tests/programs/src/checks`. A line that is missing fails.
-const CHECKS: [&str; 61] = [
+const CHECKS: [&str; 62] = [
     "wild_handle",
     "closed_handle",
     "wrong_kind_of_handle",
@@ -62,6 +62,7 @@ const CHECKS: [&str; 61] = [
     "sleeping_thread_is_paused",
     "paused_server_answers_later",
     "paused_process_is_killed",
+    "sleeping_process_is_killed_at_its_deadline",
     "copies_into_another",
     "copies_keep_to_the_mappings",
     "mappings_are_listed",
