@@ -29,7 +29,7 @@ async fn run(environment: rt::Environment) -> Result<(), Error> {
     run!(bench, machine: ports_outside_range, no_console_cursor, log_is_followed, inventories_end, registers_survive_preemption, control_words_survive_calls,
         sleep_is_long_enough, past_deadline, doorbell_waits_its_turn, signal_and_wait, process_limits, start_outside_user_half);
     run!(bench, outside: running_thread_is_paused, sleeping_thread_is_paused, paused_server_answers_later, paused_process_is_killed,
-        copies_into_another, copies_keep_to_the_mappings, mappings_are_listed);
+        sleeping_process_is_killed_at_its_deadline, copies_into_another, copies_keep_to_the_mappings, mappings_are_listed);
     run!(bench, evidence: fault_leaves_registers_and_stack, kill_leaves_registers, exit_leaves_what_it_means,
         holdings_are_kept, own_call_is_kept, last_made_call_is_kept, received_calls_are_kept);
     log::info!("checks: done");

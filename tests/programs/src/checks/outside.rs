@@ -126,6 +126,22 @@ pub async fn paused_process_is_killed(bench: &Bench) -> Verdict {
     child.kill().await
 }
 
+/// Processes are taken apart while the timers of the processors that they waited on strike for nothing: such a processor
+/// has the dead process's memory loaded and nothing to do, and is asked to forget it.
+pub async fn sleeping_process_is_killed_at_its_deadline(bench: &Bench) -> Verdict {
+    for early in 0..400 {
+        let child = Child::new(bench, SLEEP).await.map_err(text)?;
+        let deadline = rt::now() + Duration::from_micros(500);
+        child.start(deadline.as_nanos() as u64).await.map_err(text)?;
+        // This processor is to stay awake.
+        while rt::now() + Duration::from_micros(early) < deadline {
+            core::hint::spin_loop();
+        }
+        child.kill().await?;
+    }
+    Ok(())
+}
+
 /// What is written can be read, over the border of two pages and at the largest length.
 pub async fn copies_into_another(bench: &Bench) -> Verdict {
     let child = Child::new(bench, COUNT).await.map_err(text)?;

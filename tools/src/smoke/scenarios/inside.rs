@@ -63,6 +63,7 @@ const CHECKS: [&str; 62] = [
     "sleeping_thread_is_paused",
     "paused_server_answers_later",
     "paused_process_is_killed",
+    "sleeping_process_is_killed_at_its_deadline",
     "copies_into_another",
     "copies_keep_to_the_mappings",
     "mappings_are_listed",
