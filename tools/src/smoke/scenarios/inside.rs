@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every check of `tests/programs/src/checks`. A line that is missing fails.
-const CHECKS: [&str; 62] = [
+const CHECKS: [&str; 63] = [
     "wild_handle",
     "closed_handle",
     "wrong_kind_of_handle",
