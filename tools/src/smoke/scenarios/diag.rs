@@ -407,8 +407,7 @@ fn recovery(context: &mut Context) -> Result<()> {
         terminal.wait_prompt()?;
         terminal.send(b"half a li")?;
         terminal.wait("what was typed", |_, row| (row == format!("{PROMPT}half a li")).then_some(()))?;
-        hook.send("kill diag")?;
-        hook.wait_for("ok")?;
+        hook.order("kill diag")?;
         terminal.wait_line(&format!("restarting ({kill}"))?;
         // The line goes with the process that showed it, and what is typed before the next is there reaches nobody.
         terminal.wait("the next prompt", |_, row| (row == PROMPT).then_some(()))?;

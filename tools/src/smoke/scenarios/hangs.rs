@@ -52,8 +52,7 @@ fn hangs(context: &mut Context) -> Result<()> {
     }
     for process in ["virtio-net", "netstack", "nvme"] {
         let before = restarts(&mut hook, process)?;
-        hook.send(&format!("pause {process}"))?;
-        hook.wait_for("ok")?;
+        hook.order(&format!("pause {process}"))?;
         wait_killed(&mut guest, process, "missed 4 heartbeats of 300 ms, it is paused")?;
         live::wait_healthy(address, context.deadline()).with_context(|| format!("after {process} hung"))?;
         while !hook.order("status")?.contains(&format!(" {process}=running/{}/", before + 1)) {

@@ -60,8 +60,7 @@ fn shutdown(context: &mut Context, hung: &str) -> Result<()> {
     let mut hook = guest.hook()?;
     hook.wait_for("hook ready")?;
     if !hung.is_empty() {
-        hook.send(&format!("pause {hung}"))?;
-        hook.wait_for("ok")?;
+        hook.order(&format!("pause {hung}"))?;
     }
     let mut qmp = guest.qmp()?;
     terminal.wait_prompt()?;

@@ -75,8 +75,7 @@ fn recovery(context: &mut Context) -> Result<()> {
             // What the first death left is kept for good: capacity of tables.
             before = usage(&mut hook)?;
         }
-        hook.send("kill uart")?;
-        hook.wait_for("ok")?;
+        hook.order("kill uart")?;
         // The kernel's own output, or already the next driver's.
         terminal.wait_line(&format!("restarting ({kill}"))?;
         let help = terminal.command("help")?;
@@ -114,8 +113,7 @@ fn gone(context: &mut Context) -> Result<()> {
     let mut hook = guest.hook()?;
     hook.wait_for("hook ready")?;
     for process in ["uart", "remote-session-web-ui"] {
-        hook.send(&format!("kill {process}"))?;
-        hook.wait_for("ok")?;
+        hook.order(&format!("kill {process}"))?;
     }
     guest.wait_for("process uart")?;
     guest.wait_for("process remote-session-web-ui")?;
