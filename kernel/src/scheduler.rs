@@ -303,18 +303,21 @@ pub fn switch_to(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
 #[inline(always)]
 pub fn hand_over(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
     // Priorities end at 31, so adding one does not wrap.
-    if thread.priority.load(Ordering::Relaxed).wrapping_add(1) >= top(cpu) {
-        switch_to(cpu, thread)
-    } else {
-        make_ready(thread);
-        run_next(cpu)
-    }
+    let first = thread.priority.load(Ordering::Relaxed).wrapping_add(1) >= top(cpu);
+    run_or_queue(cpu, thread, first)
 }
 
 /// Runs a claimed thread now if nothing as important is ready here, else when its turn comes. The processor has no thread.
 #[inline(always)]
 pub fn run_in_turn(cpu: &Cpu, thread: Arc<Thread>) -> *mut Context {
-    if thread.priority.load(Ordering::Relaxed) >= top(cpu) {
+    let first = thread.priority.load(Ordering::Relaxed) >= top(cpu);
+    run_or_queue(cpu, thread, first)
+}
+
+/// Runs a claimed thread now if it is the first, else whoever is. The processor has no thread.
+#[inline(always)]
+fn run_or_queue(cpu: &Cpu, thread: Arc<Thread>, first: bool) -> *mut Context {
+    if first {
         switch_to(cpu, thread)
     } else {
         make_ready(thread);

@@ -100,6 +100,13 @@ pub struct LastCalls {
     pub made: Option<Method>,
 }
 
+impl LastCalls {
+    /// What was never received was not answered either.
+    fn of(thread: u32, received: Option<Method>, answered: bool, made: Option<Method>) -> Self {
+        Self { thread, received, answered: received.is_some() && answered, made }
+    }
+}
+
 fn by_name<S: Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(method)
 }
@@ -191,12 +198,12 @@ fn call_in_flight(from: call_in_flight::Reader<'_>) -> Result<CallInFlight, Erro
 }
 
 fn last_calls(from: last_calls::Reader<'_>) -> LastCalls {
-    LastCalls {
-        thread: from.get_thread(),
-        received: method(from.get_received_interface(), from.get_received_method()),
-        answered: from.get_received_interface() != 0 && from.get_received_answered(),
-        made: method(from.get_made_interface(), from.get_made_method()),
-    }
+    LastCalls::of(
+        from.get_thread(),
+        method(from.get_received_interface(), from.get_received_method()),
+        from.get_received_answered(),
+        method(from.get_made_interface(), from.get_made_method()),
+    )
 }
 
 /// A thread's last call; without an interface there was none.
@@ -221,12 +228,12 @@ fn thread(from: thread_evidence::Reader<'_>) -> Result<Thread, Error> {
         registers: from.get_registers()?.iter().take(REGISTERS.len()).collect(),
         stack: from.get_stack()?.iter().take(8 * MAXIMUM_LIST).copied().collect(),
         message: from.get_message()?.iter().take(MAXIMUM_LIST).collect(),
-        last: LastCalls {
-            thread: from.get_id(),
-            received: method(from.get_received_interface(), from.get_received_method()),
-            answered: from.get_received_interface() != 0 && from.get_received_answered(),
-            made: method(from.get_made_interface(), from.get_made_method()),
-        },
+        last: LastCalls::of(
+            from.get_id(),
+            method(from.get_received_interface(), from.get_received_method()),
+            from.get_received_answered(),
+            method(from.get_made_interface(), from.get_made_method()),
+        ),
     })
 }
 

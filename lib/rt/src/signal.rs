@@ -155,11 +155,6 @@ impl SignalSet {
         })
     }
 
-    /// Whether this signal is one of them.
-    pub fn contains(self, signal: &Signal) -> bool {
-        self.0 & 1 << signal.bit != 0
-    }
-
     /// Ready when one of the bits was set and not yet taken by [`Signal::try_take`]; else the task is woken when one is.
     pub fn poll(self, context: &Context<'_>) -> Poll<()> {
         let signals = &runtime().signals;

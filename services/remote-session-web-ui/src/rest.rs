@@ -1,6 +1,11 @@
 //! How the task that serves connections waits.
 
-use core::{cell::RefCell, future::poll_fn, task::Poll};
+use core::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
 
 use capnp::Error;
 use rt::{Alarm, Signal, Sleeper};
@@ -38,10 +43,10 @@ impl Rest {
             Wake::At(time) => Some(time),
             Wake::OnEvent => None,
         };
+        let mut bell = pin!(self.doorbell.wait());
         poll_fn(|context| {
             if has_mail()
-                || self.doorbell.try_take()
-                || self.doorbell.set().poll(context).is_ready()
+                || bell.as_mut().poll(context).is_ready()
                 || self.alarm.borrow_mut().poll_until(deadline, context).is_ready()
             {
                 return Poll::Ready(());

@@ -10,7 +10,11 @@ use rt::{
     Doorbell,
     memory::{Mapping, Protection},
 };
-use schema::{ipc_capnp::signaller, memory_capnp::memory_object, network_capnp::tcp_socket};
+use schema::{
+    ipc_capnp::signaller,
+    memory_capnp::memory_object,
+    network_capnp::{tcp_listener, tcp_socket},
+};
 
 /// Most pages of a stream that are mapped: far more than the rings that the stack makes, and a bound on what a
 /// broken one can make this process spend on page tables.
@@ -24,10 +28,21 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The next connection of a listener, which rings `doorbell`.
+    pub async fn accept(listener: &tcp_listener::Client, doorbell: signaller::Client) -> Result<Self, Error> {
+        let mut request = listener.accept_request();
+        request.get().set_doorbell(doorbell);
+        let response = request.send().promise.await?;
+        let accepted = response.get()?;
+        let (memory, pages) = (accepted.get_stream()?, accepted.get_pages());
+        Self::open(accepted.get_socket()?, &memory, pages, accepted.get_doorbell()?).await
+    }
+
     /// Maps the stream of an accepted connection.
-    pub async fn open(
+    async fn open(
         socket: tcp_socket::Client,
-        (memory, pages): (&memory_object::Client, u32),
+        memory: &memory_object::Client,
+        pages: u32,
         doorbell: signaller::Client,
     ) -> Result<Self, Error> {
         if pages > MAXIMUM_PAGES {

@@ -5,7 +5,7 @@ use core::{
     cell::Cell,
     future::{Future, poll_fn},
     pin::pin,
-    task::{Poll, Waker},
+    task::Poll,
     time::Duration,
 };
 
@@ -120,18 +120,16 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
 /// Runs `future` as a task of its own and waits for its end: for what a process does for ever once it is set up, which
 /// then lies apart from the set-up's code, and is polled without it. Panics when there is no memory for it.
 pub async fn apart<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
-    let end = Rc::new((Cell::new(None), Cell::new(None::<Waker>)));
+    let end = Rc::new((Cell::new(None), Sleeper::default()));
     let told = end.clone();
     spawn(async move {
         told.0.set(Some(future.await));
-        if let Some(waker) = told.1.take() {
-            waker.wake();
-        }
+        told.1.wake();
     });
     poll_fn(|context| match end.0.take() {
         Some(result) => Poll::Ready(result),
         None => {
-            end.1.set(Some(context.waker().clone()));
+            end.1.register(context);
             Poll::Pending
         }
     })

@@ -7,10 +7,7 @@ use capnp::{Error, ErrorKind};
 use inspect::decode::ipv4;
 use log::{info, warn};
 use rt::Environment;
-use schema::{
-    network_capnp::{network_manager, tcp_listener},
-    supervisor_capnp::supervisor_status,
-};
+use schema::{network_capnp::network_manager, supervisor_capnp::supervisor_status};
 use web_ui::stream::Stream;
 
 use super::events::Events;
@@ -69,7 +66,7 @@ impl Listener {
         rt::spawn(announce(network.clone(), self.environment.optional_grant("status"), self.port));
         let mut failures = 0;
         loop {
-            match self.accept(&listener).await {
+            match Stream::accept(&listener, self.events.doorbell()).await {
                 Ok(stream) => {
                     failures = 0;
                     self.events.put_connection(stream);
@@ -86,16 +83,6 @@ impl Listener {
                 }
             }
         }
-    }
-
-    async fn accept(&self, listener: &tcp_listener::Client) -> Result<Stream, Error> {
-        let mut request = listener.accept_request();
-        request.get().set_doorbell(self.events.doorbell());
-        let response = request.send().promise.await?;
-        let accepted = response.get()?;
-        let memory = accepted.get_stream()?;
-        let memory = (&memory, accepted.get_pages());
-        Stream::open(accepted.get_socket()?, memory, accepted.get_doorbell()?).await
     }
 }
 

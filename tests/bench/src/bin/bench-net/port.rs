@@ -31,7 +31,7 @@ impl Port {
 
     async fn accept_all(self: Rc<Self>, number: u16, listener: tcp_listener::Client) {
         loop {
-            match self.accept(&listener).await {
+            match Stream::accept(&listener, self.rest.doorbell()).await {
                 Ok(stream) => {
                     self.arrivals.borrow_mut().push_back(stream);
                     self.rest.wake();
@@ -44,16 +44,6 @@ impl Port {
                 }
             }
         }
-    }
-
-    async fn accept(&self, listener: &tcp_listener::Client) -> Result<Stream, Error> {
-        let mut request = listener.accept_request();
-        request.get().set_doorbell(self.rest.doorbell());
-        let response = request.send().promise.await?;
-        let accepted = response.get()?;
-        let memory = accepted.get_stream()?;
-        let memory = (&memory, accepted.get_pages());
-        Stream::open(accepted.get_socket()?, memory, accepted.get_doorbell()?).await
     }
 
     /// The next new connection.
