@@ -17,9 +17,11 @@
 //!    signaller of a `Timer`, writability of a `MemoryObject`, what a `Process` left, whom refusals are told
 //! 7. run queues, timer heaps
 //! 8. configuration space, I/O APICs, IOMMUs, the vector table
-//! 9. kernel space, frame bitmap, heap classes, log ring and serial port
+//! 9. kernel space
+//! 10. heap classes, those of smaller blocks before those of larger ones
+//! 11. frame bitmap, log ring and serial port
 //!
-//! Two locks of one rank are never held together. An object that may be the last of its kind (an `Arc` of it) is
+//! Two locks of one rank are never held together, but for heap classes. An object that may be the last of its kind (an `Arc` of it) is
 //! never dropped while a lock of rank 3 or later is held: dropping a facet takes its endpoint's lock.
 
 use spin::RelaxStrategy;

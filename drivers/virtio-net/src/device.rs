@@ -306,6 +306,7 @@ impl<M: SharedMemory> Session<M> {
     }
 
     /// Gives the client's next frames to the device, and tells it.
+    #[inline]
     fn submit(&mut self, transport: &mut PciTransport, counters: &mut Counters) -> Result<Moved, Fault> {
         let sent = self.send.submit(&mut self.side, counters)?;
         if sent.submitted {

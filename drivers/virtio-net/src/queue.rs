@@ -120,6 +120,7 @@ impl ReceiveQueue {
         (used.claimed <= used.room && fits).then_some(length)
     }
 
+    #[inline]
     fn post(&mut self, buffer: ReceiveBuffer) -> Result<(), Fault> {
         let range = buffer.range();
         let header = Part { memory: HEADERS, offset: receive_header(&buffer), length: self.header_bytes };
@@ -165,6 +166,7 @@ impl SendQueue {
     }
 
     /// Gives the buffers of sent frames back to the client.
+    #[inline]
     pub fn give_back<M: SharedMemory>(&mut self, side: &mut NicSide<M>) -> Result<Moved, Fault> {
         let mut moved = Moved::default();
         while moved.frames < BUDGET {
@@ -176,6 +178,7 @@ impl SendQueue {
     }
 
     /// Gives the client's next frames to the device.
+    #[inline]
     pub fn submit<M: SharedMemory>(
         &mut self,
         side: &mut NicSide<M>,

@@ -4,7 +4,7 @@ use super::{Request, Submission, answer, complete_with_error, deliver, start_sub
 use crate::arch::context::Context;
 use crate::arch::cpu::Cpu;
 use crate::object::Object;
-use crate::object::call::Phase;
+use crate::object::call::{Call, Phase};
 use crate::object::endpoint::Endpoint;
 use crate::object::notification::{Notification, Signaller};
 use crate::object::thread::{ReceivesFrom, State, Thread};
@@ -160,7 +160,7 @@ pub fn signal_receive(
         return scheduler::leave(cpu);
     };
     let woken = bell.ring(bits);
-    match (try_receive(cpu, thread, source, wait.deadline), woken) {
+    match (try_receive(cpu, thread, source, wait.deadline, deliver_rare_call), woken) {
         (Received::Event, woken) => {
             if let Some(woken) = woken {
                 scheduler::make_ready_in(woken, scheduler::Turn::AtNextWait);
@@ -191,7 +191,7 @@ fn receive(
     woken: Option<Arc<Thread>>,
     priority: Priority,
 ) -> *mut Context {
-    match try_receive(cpu, thread, source, deadline) {
+    match try_receive(cpu, thread, source, deadline, deliver_call) {
         Received::Event => {
             if let Some(woken) = woken {
                 scheduler::make_ready(woken);
@@ -215,8 +215,32 @@ enum Received {
     Waits,
 }
 
+/// Delivers a call to the thread; false when that cannot be, and the call has been answered.
 #[inline(always)]
-fn try_receive(cpu: &Cpu, thread: &Thread, source: Source, deadline: u64) -> Received {
+fn deliver_call(thread: &Thread, call: &Arc<Call>, sequence: u32, request: Request) -> bool {
+    let Err(error) = deliver(thread, call, sequence, call.badge(), request) else { return true };
+    call.clear_capabilities();
+    if let Some(client) = complete_with_error(call, sequence, error) {
+        scheduler::make_ready(client);
+    }
+    false
+}
+
+/// [`deliver_call`] for waits that seldom find a call: out of line, so that what each of them runs lies together.
+#[cold]
+fn deliver_rare_call(thread: &Thread, call: &Arc<Call>, sequence: u32, request: Request) -> bool {
+    deliver_call(thread, call, sequence, request)
+}
+
+/// Has the thread wait, unless there is an event for it; `deliver` delivers a call.
+#[inline(always)]
+fn try_receive(
+    cpu: &Cpu,
+    thread: &Thread,
+    source: Source,
+    deadline: u64,
+    deliver: impl Fn(&Thread, &Arc<Call>, u32, Request) -> bool,
+) -> Received {
     let event = |event, value| {
         // SAFETY: the thread runs here and is in the kernel.
         unsafe { thread.set_event(event, value) };
@@ -249,12 +273,7 @@ fn try_receive(cpu: &Cpu, thread: &Thread, source: Source, deadline: u64) -> Rec
             (call.sequence(), request)
         };
         drop(queue.take());
-        if let Err(error) = deliver(thread, &call, sequence, call.badge(), request) {
-            call.clear_capabilities();
-            if let Some(client) = complete_with_error(&call, sequence, error) {
-                scheduler::make_ready(client);
-            }
-        } else {
+        if deliver(thread, &call, sequence, request) {
             return Received::Event;
         }
         queue = endpoint.as_ref().map(|endpoint| endpoint.lock());

@@ -1,4 +1,6 @@
-//! The kernel heap: free lists of power-of-two blocks, cut from frames.
+//! The kernel heap: free lists of blocks whose sizes are powers of two. A block is half of a larger one that was cut in two,
+//! and the largest ones are halves of frames: so objects that are made one after another lie close together, whatever their
+//! sizes, and take few entries of the TLB.
 //!
 //! Whoever allocates on a user's behalf charges the user's quota first, which also checks that frames are
 //! left beyond the reserve ([`super::frames::available`]); so an allocation itself does not fail.
@@ -41,17 +43,8 @@ fn frames_for(layout: Layout) -> usize {
 // contiguous frames), and are in a free list or in use, never both.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match class_of(layout).and_then(|class| self.classes.get(class).map(|list| (class, list))) {
-            Some((class, list)) => {
-                let mut list = list.lock();
-                if list.0.is_none() {
-                    list.refill(SMALLEST << class);
-                }
-                let Some(block) = list.0 else { return ptr::null_mut() };
-                // SAFETY: a block in the list is free, and ours while the lock is held.
-                list.0 = unsafe { block.as_ref().next };
-                block.as_ptr().cast()
-            }
+        match class_of(layout) {
+            Some(class) => self.take(class).map_or(ptr::null_mut(), |block| block.as_ptr().cast()),
             None if layout.align() <= PAGE as usize => frames::allocate_run(frames_for(layout), u64::MAX)
                 .map_or(ptr::null_mut(), |start| start.pointer()),
             None => ptr::null_mut(),
@@ -75,19 +68,39 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-impl FreeList {
-    fn refill(&mut self, size: usize) {
-        let Some(frame) = frames::allocate_for_kernel() else { return };
-        for offset in (0..PAGE as usize).step_by(size) {
-            // SAFETY: the offset lies within the frame, which is ours.
-            let block = unsafe { frame.pointer::<u8>().add(offset) };
-            if let Some(block) = NonNull::new(block.cast()) {
-                // SAFETY: each block of the new frame is put once.
-                unsafe { self.put(block) };
+impl Heap {
+    /// A block of a class; `None` when there is no memory.
+    #[inline]
+    fn take(&self, class: usize) -> Option<NonNull<FreeBlock>> {
+        let mut list = self.classes.get(class)?.lock();
+        match list.0 {
+            Some(block) => {
+                // SAFETY: a block in the list is free, and ours while the lock is held.
+                list.0 = unsafe { block.as_ref().next };
+                Some(block)
             }
+            None => self.cut(class, &mut list),
         }
     }
 
+    /// Cuts a larger block in two: one half is put into the list, the other one is returned.
+    #[cold]
+    fn cut(&self, class: usize, list: &mut FreeList) -> Option<NonNull<FreeBlock>> {
+        let block = if class + 1 < CLASSES {
+            // With the lock of the smaller class held, as always.
+            self.take(class + 1)?
+        } else {
+            NonNull::new(frames::allocate_for_kernel()?.pointer())?
+        };
+        // SAFETY: the block is ours and twice as large as the halves.
+        unsafe {
+            list.put(block.byte_add(SMALLEST << class));
+        }
+        Some(block)
+    }
+}
+
+impl FreeList {
     /// # Safety
     ///
     /// The block must be unused and owned by the heap.

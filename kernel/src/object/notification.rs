@@ -93,6 +93,7 @@ impl Notification {
 
 impl Signaller {
     /// Sets its bits; see [`Notification::signal`].
+    #[inline]
     pub fn signal(&self) -> Option<Arc<Thread>> {
         self.notification.signal(self.bits)
     }

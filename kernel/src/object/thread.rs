@@ -285,13 +285,17 @@ impl Thread {
 
     /// Sees to it that the thread is woken at its deadline, under its state lock. An entry that comes no later is left where it
     /// is: most waits end by something else, and the next one has a later deadline.
+    #[inline]
     pub fn arm_deadline(self: &Arc<Self>, deadline: u64) -> Result<(), Error> {
-        if self.timer.is_armed() {
-            if self.armed.load(Ordering::Relaxed) <= deadline {
-                return Ok(());
-            }
-            self.timer.cancel();
+        if self.timer.is_armed() && self.armed.load(Ordering::Relaxed) <= deadline {
+            return Ok(());
         }
+        self.arm_anew(deadline)
+    }
+
+    #[inline(never)]
+    fn arm_anew(self: &Arc<Self>, deadline: u64) -> Result<(), Error> {
+        self.timer.cancel();
         self.armed.store(deadline, Ordering::Relaxed);
         timers::arm(&self.timer, deadline, Deadline::Thread(self.clone()))
     }

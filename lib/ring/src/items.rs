@@ -182,6 +182,7 @@ impl Trust {
 }
 
 /// Raises the sleep flags of those rings and looks at them again; lowers the flags if there is something to take.
+#[inline]
 pub(crate) fn arm<M: SharedMemory, const WORDS: usize>(
     rings: &mut [&mut Consumer<M, WORDS>],
 ) -> Result<crate::Sleep, PeerFault> {

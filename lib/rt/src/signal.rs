@@ -156,6 +156,7 @@ impl SignalSet {
     }
 
     /// Ready when one of the bits was set and not yet taken by [`Signal::try_take`]; else the task is woken when one is.
+    #[inline]
     pub fn poll(self, context: &Context<'_>) -> Poll<()> {
         let signals = &runtime().signals;
         if signals.arrived.get() & self.0 != 0 {
@@ -210,6 +211,7 @@ pub struct Doorbell {
 
 impl Doorbell {
     /// Has the signaller's bits set before this task or another one goes on after a wait.
+    #[inline]
     pub fn ring(&self) {
         match self.handle.get() {
             Some(handle) => runtime().pending.signal(handle),

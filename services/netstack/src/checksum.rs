@@ -40,12 +40,16 @@ impl Sum {
         for word in words {
             self = self.add_word(u64::from_ne_bytes(*word));
         }
-        // A short rest is padded with zero bytes, which is what an odd last byte asks for as well.
-        let mut last = [0; 8];
-        for (target, byte) in last.iter_mut().zip(rest) {
-            *target = *byte;
+        // A sum of 16-bit words is the same wherever in the 64 bits they are added.
+        let (words, last) = rest.as_chunks::<2>();
+        for word in words {
+            self = self.add_word(u64::from(u16::from_ne_bytes(*word)));
         }
-        self.add_word(u64::from_ne_bytes(last))
+        match last {
+            // An odd last byte is padded with a zero byte.
+            [byte] => self.add_word(u64::from(u16::from_ne_bytes([*byte, 0]))),
+            _ => self,
+        }
     }
 
     /// Adds the pseudo-header of TCP and UDP [RFC 9293 3.1].
@@ -58,7 +62,8 @@ impl Sum {
         length: u16,
     ) -> Self {
         let [high, low] = length.to_be_bytes();
-        self.with(&source.octets()).with(&destination.octets()).with(&[0, protocol, high, low])
+        let words = [source.octets(), destination.octets(), [0, protocol, high, low]];
+        words.into_iter().fold(self, |sum, word| sum.add_word(u64::from(u32::from_ne_bytes(word))))
     }
 
     /// The sum folded to 16 bits, in network order when stored with `to_ne_bytes`.

@@ -192,6 +192,7 @@ impl<M: SharedMemory> Sender<M> {
     }
 
     /// Whether a frame can be sent now.
+    #[inline]
     pub fn make_ready(&mut self) -> bool {
         if self.ready.is_none() {
             match self.rings.take_send_buffer() {
@@ -232,6 +233,7 @@ impl<M: SharedMemory> Sender<M> {
         core::mem::take(&mut self.sent)
     }
 
+    #[inline]
     fn hand_over(&mut self, buffer: SendBuffer, length: usize, offload: Offload) {
         match self.rings.send_offloaded(buffer, length, offload) {
             Ok(()) => self.sent.count(length),

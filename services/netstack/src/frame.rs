@@ -201,6 +201,7 @@ fn is_dhcp_reply(datagram: &[u8]) -> bool {
         .is_ok_and(|packet| packet.src_port() == DHCP_SERVER_PORT && packet.dst_port() == DHCP_CLIENT_PORT)
 }
 
+#[inline]
 fn classify_tcp(
     bytes: &[u8],
     checksum: Checksum,
@@ -266,6 +267,7 @@ pub struct Finished {
 /// Makes a frame that smoltcp wrote ready to leave: fills its checksums in, or leaves that of TCP and UDP to a NIC that can
 /// do it, and puts the own address into ARP, where smoltcp may have written a stand-in. `segments` is what a TCP
 /// packet is to be cut into.
+#[inline]
 pub fn finish(
     bytes: &mut [u8],
     own: Option<Ipv4Address>,
@@ -294,6 +296,7 @@ fn finish_arp(bytes: &mut [u8], own: Option<Ipv4Address>) -> Option<Ipv4Address>
     (operation == ArpOperation::Request).then_some(target_protocol_addr)
 }
 
+#[inline]
 fn finish_ipv4(bytes: &mut [u8], abilities: Abilities, segments: Option<SegmentBytes>) -> Offload {
     let Ok(mut packet) = Ipv4Packet::new_checked(bytes) else { return Offload::None };
     let (source, destination, protocol) = (packet.src_addr(), packet.dst_addr(), packet.next_header());

@@ -37,6 +37,7 @@ impl Work {
     }
 
     /// Queues an item, unless it is queued already.
+    #[inline]
     pub fn add(&mut self, item: usize) {
         if self.mark(item, QUEUED) {
             self.queue.push_back(item);
@@ -52,6 +53,7 @@ impl Work {
 
     /// Sets or clears the time at which an item is queued by itself. An earlier time that is still a while off is left to
     /// come: retransmission times move with each ACK, and being queued once too often now and then costs less.
+    #[inline]
     pub fn set_deadline(&mut self, item: usize, deadline: Option<Duration>, now: Duration) {
         if let Some(set) = self.deadlines.get(item)
             && set > now + LAZY

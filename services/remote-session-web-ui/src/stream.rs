@@ -55,6 +55,7 @@ impl Stream {
         Ok(Self { end, doorbell: doorbell.into(), _socket: socket })
     }
 
+    #[inline]
     fn tell_peer(&mut self) {
         if self.end.must_ring() {
             self.doorbell.ring();
@@ -63,6 +64,7 @@ impl Stream {
 }
 
 impl ByteStream for Stream {
+    #[inline]
     fn read(&mut self, into: &mut [u8]) -> Received {
         match self.end.reader.read(into) {
             Ok(0) => match self.end.reader.state() {
@@ -75,6 +77,7 @@ impl ByteStream for Stream {
         }
     }
 
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> Written {
         self.end.writer.write(bytes).map_or(Written::Broken, Written::Bytes)
     }
@@ -84,6 +87,7 @@ impl ByteStream for Stream {
         self.tell_peer();
     }
 
+    #[inline]
     fn arm(&mut self, interest: Interest) -> bool {
         // The one place where a turn ends that has moved bytes.
         self.tell_peer();

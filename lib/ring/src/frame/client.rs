@@ -93,6 +93,7 @@ impl<M: SharedMemory> ClientSide<M> {
     }
 
     /// Takes an empty send buffer. `None` when the driver holds them all.
+    #[inline]
     pub fn take_send_buffer(&mut self) -> Result<Option<SendBuffer>, PeerFault> {
         if self.unused.is_empty() {
             while let Some(index) = self.side.take_back(self.side.layout.sending())? {

@@ -17,6 +17,7 @@ pub struct ReceiveBuffer {
 
 impl ReceiveBuffer {
     /// Byte range of the whole buffer in the `buffers` object.
+    #[inline]
     pub fn range(&self) -> Range<u32> {
         let start = self.layout.buffer_offset(self.index);
         start..start + self.layout.receive_bytes
@@ -40,6 +41,7 @@ pub struct SendFrame {
 
 impl SendFrame {
     /// Byte range of the frame in the `buffers` object, inside one send buffer; never empty.
+    #[inline]
     pub fn range(&self) -> Range<u32> {
         self.offset..self.offset + u32::from(self.length)
     }
@@ -116,6 +118,7 @@ impl<M: SharedMemory> NicSide<M> {
     }
 
     /// Gives the buffer of a frame that was sent, or dropped, back to the client.
+    #[inline]
     pub fn finish_send(&mut self, frame: SendFrame) -> Result<(), PeerFault> {
         self.side.give_back(frame.index)
     }

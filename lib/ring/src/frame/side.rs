@@ -107,6 +107,7 @@ impl<M: SharedMemory> Side<M> {
         self.put(Lane::Returned, index, descriptor)
     }
 
+    #[inline]
     fn put(&mut self, lane: Lane, index: u32, descriptor: Descriptor) -> Result<(), PeerFault> {
         self.trust.check()?;
         self.held.remove(index);
@@ -131,6 +132,7 @@ impl<M: SharedMemory> Side<M> {
     }
 
     /// Asks for the doorbell for filled buffers and, if `returned` says so, for those that come back; then looks again.
+    #[inline]
     pub(super) fn arm(&mut self, lanes: &[Lane]) -> Result<Sleep, PeerFault> {
         self.trust.check()?;
         let result = if lanes.contains(&Lane::Returned) {

@@ -175,6 +175,7 @@ impl<M: SharedMemory> End<M> {
 
     /// Asks for the doorbell, then looks again: [`Sleep::WorkArrived`] also when a direction ended. `wants` is to name only
     /// directions that have not: an end is always news.
+    #[inline]
     pub fn arm(&mut self, wants: StreamWants) -> Sleep {
         let (bytes, space) = (wants != StreamWants::Space, wants != StreamWants::Bytes);
         if bytes {

@@ -46,6 +46,7 @@ impl<M: SharedMemory> Reader<M> {
     }
 
     /// Bytes that can be read now; at the end of the stream, and while nothing has come, 0.
+    #[inline]
     pub fn available(&mut self) -> Result<usize, StreamError> {
         if let Some(fault) = self.fault {
             return Err(fault.into());
@@ -125,6 +126,7 @@ impl<M: SharedMemory> Reader<M> {
     }
 
     /// Whether [`Self::available`] would tell something new to one who sleeps for it.
+    #[inline]
     pub(super) fn is_ready(&mut self) -> bool {
         !matches!((self.available(), self.writer), (Ok(0), WRITER_OPEN))
     }

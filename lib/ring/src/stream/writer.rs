@@ -40,6 +40,7 @@ impl<M: SharedMemory> Writer<M> {
     }
 
     /// Bytes that can be written now.
+    #[inline]
     pub fn space(&mut self) -> Result<usize, StreamError> {
         if let Some(fault) = self.fault {
             return Err(fault.into());
@@ -52,6 +53,7 @@ impl<M: SharedMemory> Writer<M> {
     }
 
     /// Copies up to `source.len()` bytes in; returns how many.
+    #[inline]
     pub fn write(&mut self, source: &[u8]) -> Result<usize, StreamError> {
         let count = self.space()?.min(source.len());
         let first = self.until_end(count);
@@ -126,6 +128,7 @@ impl<M: SharedMemory> Writer<M> {
     }
 
     /// Whether [`Self::space`] would tell something new to one who sleeps for it.
+    #[inline]
     pub(super) fn is_ready(&mut self) -> bool {
         !matches!(self.space(), Ok(0))
     }

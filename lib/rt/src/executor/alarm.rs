@@ -27,6 +27,7 @@ impl Alarm {
     }
 
     /// Whether the deadline has come; if not, the task is woken then. Without a deadline it never comes.
+    #[inline]
     pub fn poll_until(&mut self, deadline: Option<Duration>, context: &Context<'_>) -> Poll<()> {
         let Some(deadline) = deadline.map(nanoseconds) else { return Poll::Pending };
         let now = clock::nanoseconds();

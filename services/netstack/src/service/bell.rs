@@ -6,6 +6,7 @@ use crate::doorbell::Doorbell;
 pub struct ClientBell(pub rt::Doorbell);
 
 impl Doorbell for ClientBell {
+    #[inline]
     fn ring(&self) {
         self.0.ring();
     }

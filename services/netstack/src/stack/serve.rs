@@ -50,6 +50,7 @@ enum Next {
 }
 
 /// Sends what one socket set has to send, up to a turn's worth.
+#[inline]
 fn send<M: SharedMemory>(
     interface: &mut Interface,
     mut sender: Option<&mut Sender<M>>,
@@ -301,6 +302,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     }
 
     /// Sets when an item is served again. `until` is a deadline of our own.
+    #[inline]
     fn plan(&mut self, item: usize, next: Next, until: Option<Duration>, now: Duration) {
         let at = match next {
             Next::At(at) => at,

@@ -109,6 +109,7 @@ impl SocketCell {
     }
 
     /// The socket, to look at.
+    #[inline]
     pub fn socket_ref(&self) -> &tcp::Socket<'static> {
         self.sockets.get(self.handle)
     }

@@ -25,7 +25,7 @@ pub fn has_received(socket: &Socket<'_>) -> bool {
 /// Moves received bytes, and then the end of them, to the client. An error is the client's fault, and the connection
 /// is to be reset.
 pub fn to_client<M: SharedMemory>(socket: &mut Socket<'_>, end: &mut End<M>) -> Result<(), PeerFault> {
-    loop {
+    while has_received(socket) {
         let moved = socket.recv(|bytes| match end.writer.write(bytes) {
             Ok(count) => (count, Ok(count)),
             // Nobody reads any more. Taken all the same, so that the other direction and the end still get through.
@@ -35,20 +35,21 @@ pub fn to_client<M: SharedMemory>(socket: &mut Socket<'_>, end: &mut End<M>) -> 
             Err(StreamError::Peer(fault)) => (0, Err(fault)),
         });
         match moved {
-            // Nothing is there, or the ring is full.
-            Ok(Ok(0)) => return Ok(()),
+            // The ring is full.
+            Ok(Ok(0)) => break,
             Ok(Ok(_)) => {}
             Ok(Err(fault)) => return Err(fault),
             Err(RecvError::Finished) => {
                 end.writer.finish();
-                return Ok(());
+                break;
             }
             Err(RecvError::InvalidState) => {
                 end.writer.reset();
-                return Ok(());
+                break;
             }
         }
     }
+    Ok(())
 }
 
 /// Moves the client's bytes, and then the end of them, to the peer. Errors as for [`to_client`].
@@ -57,7 +58,7 @@ pub fn from_client<M: SharedMemory>(
     end: &mut End<M>,
 ) -> Result<ClientDirection, PeerFault> {
     let state = loop {
-        if !socket.can_send() {
+        if !socket.can_send() || end.reader.available() == Ok(0) {
             break end.reader.state();
         }
         let moved = end.reader.read_with(|bytes| {

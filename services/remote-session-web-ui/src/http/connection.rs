@@ -159,6 +159,7 @@ impl<Q: Copy> Connection<Q> {
     }
 
     /// When the next time-out falls due.
+    #[inline]
     pub fn deadline(&self) -> Option<Duration> {
         let written = (!self.output.is_empty()).then(|| self.progress + STALL_TIME);
         let phase = match self.phase {

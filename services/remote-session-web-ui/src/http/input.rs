@@ -29,6 +29,7 @@ impl Input {
     }
 
     /// Gives up the first `count` bytes.
+    #[inline]
     pub fn consume(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
         if self.is_empty() {
@@ -37,6 +38,7 @@ impl Input {
     }
 
     /// Gives up all bytes, and the memory of an unusually long request.
+    #[inline]
     pub fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
         if self.buffer.len() > 4 * INITIAL {

@@ -41,6 +41,7 @@ impl Output {
     }
 
     /// Adds a response. There must be room.
+    #[inline]
     pub fn push(&mut self, response: Response, exchange: Exchange) {
         self.gathered.reserve(INLINE);
         response.write_head(exchange, &mut self.gathered);
