@@ -222,14 +222,19 @@ impl Driver {
                     Err(fault) => Err(fault),
                 },
             };
-            if let Err(fault) = served {
-                log::warn!("the session ends: {fault}");
-                let _pass = self.setup.enter().await;
-                if let Err(error) = self.end().await {
-                    return error;
-                }
+            if let Err(fault) = served
+                && let Err(error) = rt::rare(self.lose(fault)).await
+            {
+                return error;
             }
         }
+    }
+
+    /// Ends the session for a fault of the client or the device.
+    async fn lose(&self, fault: Fault) -> Result<(), Error> {
+        log::warn!("the session ends: {fault}");
+        let _pass = self.setup.enter().await;
+        self.end().await
     }
 
     /// Looks now and then whether the device still works, for ever.
@@ -271,12 +276,16 @@ impl Driver {
                 }
             }
         }
-        if config {
-            let link = self.device.borrow_mut().look()?;
-            if self.link.replace(link) != link {
-                log::info!("the link is {}", if link == Link::Up { "up" } else { "down" });
-                self.changed.notify();
-            }
+        if config { self.look() } else { Ok(()) }
+    }
+
+    /// Looks at the link and at the device's health.
+    #[inline(never)]
+    fn look(&self) -> Result<(), Fault> {
+        let link = self.device.borrow_mut().look()?;
+        if self.link.replace(link) != link {
+            log::info!("the link is {}", if link == Link::Up { "up" } else { "down" });
+            self.changed.notify();
         }
         Ok(())
     }

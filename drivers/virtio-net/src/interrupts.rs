@@ -90,7 +90,7 @@ impl Bells {
         if unacknowledged >= ACKNOWLEDGE_EVERY
             || rt::now().saturating_sub(self.acknowledged_at.get()) >= ACKNOWLEDGE_AFTER
         {
-            self.acknowledge().await;
+            rt::rare(self.acknowledge()).await;
         }
     }
 

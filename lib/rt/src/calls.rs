@@ -129,6 +129,7 @@ impl Calls {
     }
 
     /// Sends queued calls as far as there are free Calls.
+    #[inline(never)]
     pub(crate) fn send_waiting(&self) {
         while !self.free.is_empty() {
             let next = self.waiting.borrow_mut().pop_front();

@@ -72,7 +72,9 @@ mod syscall;
 mod tests;
 
 pub use environment::{Environment, FirstProcess};
-pub use executor::{Alarm, Elapsed, Sleeper, apart, now, sleep, sleep_until, spawn, timeout, yield_now};
+pub use executor::{
+    Alarm, Elapsed, Sleeper, apart, now, rare, sleep, sleep_until, spawn, timeout, yield_now,
+};
 pub use local::serve;
 pub use ports::Ports;
 pub use signal::{Doorbell, SIGNALS, Signal, SignalSet, ring_doorbell};

@@ -96,11 +96,18 @@ impl<M: SharedMemory> ClientSide<M> {
     #[inline]
     pub fn take_send_buffer(&mut self) -> Result<Option<SendBuffer>, PeerFault> {
         if self.unused.is_empty() {
-            while let Some(index) = self.side.take_back(self.side.layout.sending())? {
-                self.unused.push(index);
-            }
+            self.take_sent()?;
         }
         Ok(self.unused.pop().map(|index| SendBuffer { index }))
+    }
+
+    /// Takes back what the driver has sent.
+    #[inline(never)]
+    fn take_sent(&mut self) -> Result<(), PeerFault> {
+        while let Some(index) = self.side.take_back(self.side.layout.sending())? {
+            self.unused.push(index);
+        }
+        Ok(())
     }
 
     /// Puts back a send buffer that was not used after all.

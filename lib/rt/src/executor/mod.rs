@@ -4,7 +4,7 @@ use alloc::{boxed::Box, rc::Rc};
 use core::{
     cell::Cell,
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
     time::Duration,
 };
@@ -134,6 +134,12 @@ pub async fn apart<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
         }
     })
     .await
+}
+
+/// `future` in a box of its own, for what a task seldom waits for: so that what it mostly runs lies together. Panics when there is
+/// no memory for it.
+pub fn rare<'a, T>(future: impl Future<Output = T> + 'a) -> Pin<Box<dyn Future<Output = T> + 'a>> {
+    Box::pin(future)
 }
 
 /// Monotonic time since the kernel started its clock; no system call.

@@ -139,6 +139,7 @@ fn lease(config: &dhcpv4::Config, options: Options, now: Duration) -> Option<Lea
 }
 
 /// The extra options in a whole frame that was classified as DHCP.
+#[inline(never)]
 pub fn options_of_frame(frame: &[u8]) -> Option<Options> {
     let packet = Ipv4Packet::new_checked(frame.get(ETHERNET_HEADER..)?).ok()?;
     let datagram = UdpPacket::new_checked(packet.payload()).ok()?;

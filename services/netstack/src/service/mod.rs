@@ -140,15 +140,21 @@ impl Service {
 
     /// Frees what clients have let go of.
     fn release(&self, now: Duration) {
-        loop {
-            let released = self.released.borrow_mut().pop_front();
-            let mut stack = self.stack.borrow_mut();
-            match released {
-                Some(Released::Connection(id)) => stack.drop_connection(id, now),
-                Some(Released::Listener(id)) => stack.close_listener(id, now),
-                Some(Released::Datagrams(id)) => stack.unbind(id),
-                None => return,
-            }
+        while !self.released.borrow().is_empty() {
+            self.release_next(now);
+        }
+    }
+
+    // Not inlined among what each frame runs, so that this lies together; so is what is lost.
+    #[inline(never)]
+    fn release_next(&self, now: Duration) {
+        let released = self.released.borrow_mut().pop_front();
+        let mut stack = self.stack.borrow_mut();
+        match released {
+            Some(Released::Connection(id)) => stack.drop_connection(id, now),
+            Some(Released::Listener(id)) => stack.close_listener(id, now),
+            Some(Released::Datagrams(id)) => stack.unbind(id),
+            None => {}
         }
     }
 
@@ -182,6 +188,7 @@ impl Service {
     }
 
     /// Gives a session up whose driver broke the rules; the watching task opens another.
+    #[cold]
     fn lose_session(&self, fault: PeerFault) {
         log::error!("NIC driver: {fault}");
         self.nic.lose();

@@ -110,6 +110,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     }
 
     /// Makes a half-open connection for a SYN; `None` when there is no room, and the peer is to try again.
+    #[inline(never)]
     fn admit(&mut self, listener_id: Id, key: ConnectionKey, now: Duration) -> Option<Id> {
         let local_address = self.own_address()?;
         let listener = self.listeners.get(listener_id)?;
@@ -189,6 +190,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     }
 
     /// Puts a datagram into the ring of its socket's client, who is woken when the socket is served.
+    #[inline(never)]
     fn deliver(&mut self, frame: &ring::frame::ReceivedFrame, id: Id, datagram: Datagram) {
         let (Some(session), Some(socket)) = (&self.session, self.datagrams.get_mut(id)) else { return };
         let Datagram { from, offset, length, .. } = datagram;
@@ -316,6 +318,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
     }
 
     /// Lets a connection without a client rest in TIME-WAIT, where the oldest makes place.
+    #[inline(never)]
     pub(super) fn rest(&mut self, id: Id) {
         self.disown(id);
         let Some(connection) = self.connections.get_mut(id) else { return };

@@ -235,6 +235,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         };
     }
 
+    #[inline(never)]
     fn serve_datagrams(&mut self, id: Id, now: Duration) {
         self.take_datagrams(id);
         let Some(socket) = self.datagrams.get_mut(id) else { return };
@@ -275,6 +276,7 @@ impl<M: SharedMemory, D: Doorbell> Stack<M, D> {
         }
     }
 
+    #[inline(never)]
     fn serve_dhcp(&mut self, now: Duration) {
         let Some(dhcp) = &mut self.dhcp else { return };
         let sender = self.session.as_mut().map(|session| &mut session.sender);
@@ -358,6 +360,7 @@ fn establish<M, D>(connection: &mut Connection<M, D>) {
 }
 
 /// Whether a connection whose client is gone can still end in good order.
+#[inline(never)]
 fn may_linger<M: SharedMemory, D>(connection: &mut Connection<M, D>, now: Duration) -> bool {
     let Phase::Orphaned(until) = connection.phase else { return true };
     let unread = connection.cell.socket_ref().can_recv();

@@ -51,6 +51,7 @@ impl<S: ByteStream, H: Handler> Server<S, H> {
     }
 
     /// Takes a new connection and gives it its first turn; closes another if there are too many.
+    #[inline(never)]
     pub fn accept(&mut self, mut stream: S, now: Duration) {
         if self.connections.len() >= self.capacity {
             // What has arrived since the last turn decides who is idle.
