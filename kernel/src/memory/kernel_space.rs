@@ -15,8 +15,8 @@ use crate::sync::Lock;
 use core::ptr::NonNull;
 use limine::memmap;
 
-/// Start of the kernel's stacks.
-pub const STACKS: u64 = 0xffff_ffff_a000_0000;
+/// Start of the kernel's stacks: in the same page table as the image, which the linker script keeps below.
+pub const STACKS: u64 = 0xffff_ffff_8010_0000;
 const STACKS_SIZE: u64 = 256 << 20;
 /// Start of the kernel's device mappings: room for the configuration space of a thousand buses, and little else is large.
 pub const DEVICES: u64 = STACKS + STACKS_SIZE;
