@@ -189,9 +189,13 @@ impl<Q: Copy> Connection<Q> {
     }
 
     fn expire(&mut self, now: Duration) {
-        if self.deadline().is_none_or(|deadline| now < deadline) {
-            return;
+        if self.deadline().is_some_and(|deadline| now >= deadline) {
+            self.time_out();
         }
+    }
+
+    #[inline(never)]
+    fn time_out(&mut self) {
         if !self.output.is_empty() {
             // The client does not read: there is nobody to tell.
             self.phase = Phase::Ended;
@@ -245,20 +249,7 @@ impl<Q: Copy> Connection<Q> {
                 Ok(None) => Step::NeedInput,
                 Err(failure) => self.refuse(failure),
             },
-            Phase::Body(_, discard, answer, exchange) => {
-                if discard.is_done() {
-                    let (answer, exchange) = (answer.clone(), *exchange);
-                    return self.answer(answer, exchange, now);
-                }
-                match discard.advance(self.input.bytes()) {
-                    Ok(0) => Step::NeedInput,
-                    Ok(used) => {
-                        self.input.consume(used);
-                        Step::Progress
-                    }
-                    Err(failure) => self.refuse(failure),
-                }
-            }
+            Phase::Body(..) => self.body(now),
             Phase::Waiting(query, exchange) => {
                 let (query, exchange) = (*query, *exchange);
                 match handler.resolve(query, now) {
@@ -267,6 +258,24 @@ impl<Q: Copy> Connection<Q> {
                 }
             }
             Phase::Closing(_) | Phase::Linger(_) | Phase::Ended => Step::NeedInput,
+        }
+    }
+
+    /// Reads on in a request's content, or answers at its end.
+    #[inline(never)]
+    fn body(&mut self, now: Duration) -> Step {
+        let Phase::Body(_, discard, answer, exchange) = &mut self.phase else { return Step::NeedInput };
+        if discard.is_done() {
+            let (answer, exchange) = (answer.clone(), *exchange);
+            return self.answer(answer, exchange, now);
+        }
+        match discard.advance(self.input.bytes()) {
+            Ok(0) => Step::NeedInput,
+            Ok(used) => {
+                self.input.consume(used);
+                Step::Progress
+            }
+            Err(failure) => self.refuse(failure),
         }
     }
 
@@ -331,6 +340,7 @@ impl<Q: Copy> Connection<Q> {
     }
 
     /// Answers with a failure and closes: where the next request starts is not known any more.
+    #[inline(never)]
     fn refuse(&mut self, failure: Failure) -> Step {
         self.output.push(failure.into(), Exchange::BROKEN);
         self.phase = Phase::Closing(Ending::Open);

@@ -69,12 +69,14 @@ impl Scan {
 }
 
 /// The refusal for a header section that is too large; a bad request line before it weighs more.
+#[cold]
 fn headers_too_large(bytes: &[u8], headers: usize) -> Failure {
     const FAILURE: Failure =
         Failure::new(Status::HeaderFieldsTooLarge, "the header section is over 8 KiB or 64 fields");
     check_request_line(bytes, headers).err().unwrap_or(FAILURE)
 }
 
+#[inline(never)]
 fn check_request_line(bytes: &[u8], end: usize) -> Result<(), Failure> {
     let line = bytes.get(..end).unwrap_or_default();
     match httparse::Request::new(&mut []).parse(line) {
