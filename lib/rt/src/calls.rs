@@ -51,13 +51,14 @@ struct Slot {
     call: Cell<Option<NonNull<OutgoingCall>>>,
 }
 
-/// All Call objects of the process.
+/// All Call objects of the process. In this order, as [`crate::runtime::Runtime`] says.
+#[repr(C)]
 pub(crate) struct Calls {
+    /// What each Call object carries, by number.
+    slots: [Slot; MAXIMUM_CALLS],
     free: FreeBodies,
     /// How many there are.
     made: Cell<u32>,
-    /// What each Call object carries, by number.
-    slots: [Slot; MAXIMUM_CALLS],
     /// Completion bits that the kernel need not tell of, for the answers were seen in place.
     seen: Cell<u32>,
     /// Calls whose answers may still be taken in place before the executor looks at events.

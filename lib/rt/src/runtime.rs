@@ -21,8 +21,12 @@ use crate::{
     signal::Signals,
 };
 
-/// State of all parts.
+/// State of all parts. In this order, so that what each event needs lies together: the table of Call objects is at the start,
+/// that of tasks at the end, with its first entries next to the rest.
+#[repr(C)]
 pub(crate) struct Runtime {
+    /// Call objects.
+    pub(crate) calls: Calls,
     /// Handle of `OwnProcess`.
     pub(crate) own_process: Cell<u32>,
     /// Handle of this process's `AddressSpace`, once it was asked for.
@@ -41,12 +45,8 @@ pub(crate) struct Runtime {
     pub(crate) mappings: AddressRanges,
     /// State of the random numbers.
     pub(crate) random: Cell<u64>,
-    /// Tasks.
-    pub(crate) executor: Executor,
     /// Deadlines.
     pub(crate) timers: Timers,
-    /// Call objects.
-    pub(crate) calls: Calls,
     /// Memory of messages that are in no Call's page.
     pub(crate) blocks: FreeBlocks,
     /// The operation that waits for the next system call.
@@ -61,6 +61,8 @@ pub(crate) struct Runtime {
     pub(crate) signals: Signals,
     /// What the supervisor is told.
     pub(crate) health: Health,
+    /// Tasks.
+    pub(crate) executor: Executor,
 }
 
 impl Runtime {

@@ -105,9 +105,9 @@ impl Slot {
     }
 }
 
-/// All tasks.
+/// All tasks. In this order, as [`crate::runtime::Runtime`] says.
+#[repr(C)]
 pub(crate) struct Executor {
-    chunks: [OnceCell<Box<[Slot; CHUNK]>>; CHUNKS],
     /// Slots that were ever used.
     used: Cell<u32>,
     free: Cell<u32>,
@@ -115,6 +115,7 @@ pub(crate) struct Executor {
     last_ready: Cell<u32>,
     /// A slot that is kept for a future that may never need one; see [`Self::spare`].
     spare: Cell<Option<TaskId>>,
+    chunks: [OnceCell<Box<[Slot; CHUNK]>>; CHUNKS],
 }
 
 impl Executor {
