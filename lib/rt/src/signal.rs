@@ -51,16 +51,16 @@ impl Signals {
     }
 
     /// Notes bits that the kernel delivered, and wakes who waits for them.
+    #[inline]
     pub(crate) fn arrived(&self, bits: u32) {
-        if bits == 0 {
-            return;
+        if bits != 0 {
+            self.hear(bits);
         }
-        self.arrived.set(self.arrived.get() | bits);
-        self.hear(bits);
     }
 
-    #[inline]
+    #[inline(never)]
     fn hear(&self, bits: u32) {
+        self.arrived.set(self.arrived.get() | bits);
         for waiting in &mut *self.waiting.borrow_mut() {
             waiting.hear(bits);
         }
@@ -187,8 +187,9 @@ impl Drop for Signal {
     fn drop(&mut self) {
         let signals = &runtime().signals;
         signals.free.set(signals.free.get() | 1 << self.bit);
-        // Who waits for others as well is asked to look.
+        // Who waits for others as well is asked to look; the next owner is told nothing.
         signals.hear(1 << self.bit);
+        signals.arrived.set(signals.arrived.get() & !(1 << self.bit));
     }
 }
 
