@@ -163,7 +163,8 @@ trap_common:
     add rsp, 16
     iretq
 
-    /* One stub a vector, 16 bytes apart. */
+    /* One stub a vector, 16 bytes apart: a page of them, apart from what each system call runs. */
+    .pushsection .text.trap_stubs, "ax"
     .balign 16
     .global trap_stubs
 trap_stubs:
@@ -179,6 +180,7 @@ trap_stubs:
     jmp trap_common
     .set vector, vector + 1
     .endr
+    .popsection
 
     /* fn run_on_stack(stack: rdi, function: rsi) -> ! */
     .global run_on_stack
