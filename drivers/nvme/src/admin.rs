@@ -34,8 +34,8 @@ pub(crate) enum Purpose {
     Abort(u16, u16),
     /// Waits for an event.
     Event,
-    /// Reads the log of an event.
-    Log,
+    /// Reads the log of an event, of which the controller has said so much.
+    Log(u32),
 }
 
 /// An admin command in flight.
@@ -99,9 +99,9 @@ impl Admin {
         self.asked.iter_mut().any(|(_, asked)| late(asked))
     }
 
-    /// Whether this is in flight.
-    pub(crate) fn has(&mut self, purpose: Purpose) -> bool {
-        self.asked.iter_mut().any(|(_, asked)| asked.purpose == purpose)
+    /// Whether the log of an event is being read.
+    fn is_reading_log(&mut self) -> bool {
+        self.asked.iter_mut().any(|(_, asked)| matches!(asked.purpose, Purpose::Log(_)))
     }
 
     /// The next completion and what it is for. Errors: an identifier that no command has.
@@ -135,7 +135,11 @@ impl Controller {
                 Purpose::Step => self.step_done(&completion),
                 Purpose::Abort(..) => self.abort_done(&completion),
                 Purpose::Event => self.event(&completion),
-                Purpose::Log => self.ask(Purpose::Event, command::event()),
+                Purpose::Log(event) => {
+                    // Now the next event of this kind can come.
+                    report(event);
+                    self.ask(Purpose::Event, command::event());
+                }
             }
         }
     }
@@ -152,21 +156,25 @@ impl Controller {
         }
     }
 
-    /// Reports an event, and reads its log, without which no other of its kind comes.
+    /// Reads the log of an event, without which no other of its kind comes, and then reports it.
     fn event(&mut self, completion: &Completion) {
         if completion.status & code::MASK != code::SUCCESS {
             // Too many were asked for, or the controller is being stopped: this one is not asked for again.
             return;
         }
-        // Type in bits 0 to 2, information in bits 8 to 15, log page in bits 16 to 23.
-        let [kind, information, log, _] = completion.result.to_le_bytes();
-        let name = EVENT_KINDS.get(usize::from(kind & 7)).copied().unwrap_or_default();
-        log::warn!("the controller reports: {name} event {information:#x}, log {log:#x}");
-        if self.admin.has(Purpose::Log) {
+        if self.admin.is_reading_log() {
+            report(completion.result);
             self.ask(Purpose::Event, command::event());
         } else {
-            let entry = command::read_log(log, self.page.bus());
-            self.ask(Purpose::Log, entry);
+            let [_, _, log, _] = completion.result.to_le_bytes();
+            self.ask(Purpose::Log(completion.result), command::read_log(log, self.page.bus()));
         }
     }
+}
+
+/// Logs an event [NVMe-2.1 5.1.2]: type in bits 0 to 2, information in bits 8 to 15, log page in bits 16 to 23.
+fn report(event: u32) {
+    let [kind, information, log, _] = event.to_le_bytes();
+    let name = EVENT_KINDS.get(usize::from(kind & 7)).copied().unwrap_or_default();
+    log::warn!("the controller reports: {name} event {information:#x}, log {log:#x}");
 }
